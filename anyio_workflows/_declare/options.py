@@ -1,0 +1,128 @@
+"""Check the options of the step decorator; whatever is wrong with them is said together."""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from .._events import Event, StopEvent
+from .annotations import members
+from .wording import name_of, quoted
+
+GRAPH_CHECKS = ("reachability", "terminal_event", "dead_end")
+"""What ``skip_graph_checks=`` may name."""
+
+_LEAST_MAX_PENDING = 64
+"""Default of ``max_pending`` for few workers: a burst of this size never makes its sender wait."""
+
+
+def _as_list(given: Any) -> list[Any]:
+    """Return *given*, one thing or an iterable of things, as a list."""
+    return [given] if isinstance(given, str | type) or not isinstance(given, Iterable) else list(given)
+
+
+@attrs.frozen(kw_only=True)
+class StepOptions:
+    """What `step` was given by keyword, in the form in which it was given."""
+
+    num_workers: Any
+    max_pending: Any
+    timeout: Any
+    limiter: Any
+    waits_for: Any = attrs.field(converter=_as_list)
+    accept_event_subclasses: Any
+    skip_graph_checks: Any = attrs.field(converter=_as_list)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong, each to be read after the name of the step."""
+        return [
+            *_count_problems("num_workers", self.num_workers),
+            *(_count_problems("max_pending", self.max_pending) if self.max_pending is not None else ()),
+            *_timeout_problems(self.timeout),
+            *_limiter_problems(self.limiter),
+            *_waits_for_problems(self.waits_for),
+            *_subclass_problems(self.accept_event_subclasses),
+            *graph_check_problems(self.skip_graph_checks),
+        ]
+
+    def settled(self) -> dict[str, Any]:
+        """Return the options, which have no problems, as a declaration keeps them."""
+        least = max(_LEAST_MAX_PENDING, 2 * self.num_workers)
+        return {
+            "num_workers": self.num_workers,
+            "max_pending": least if self.max_pending is None else self.max_pending,
+            "timeout": self.timeout,
+            "limiter": self.limiter,
+            "waits_for": tuple(_named_types(self.waits_for)),
+            "accept_event_subclasses": self.accept_event_subclasses,
+            "skip_graph_checks": frozenset(self.skip_graph_checks),
+        }
+
+
+def graph_check_problems(skipped: Any) -> list[str]:
+    """Return what is wrong with the names in ``skip_graph_checks=``."""
+    return [
+        f"has {name!r} in skip_graph_checks; the checks are {quoted(GRAPH_CHECKS)}"
+        for name in _as_list(skipped)
+        if name not in GRAPH_CHECKS
+    ]
+
+
+def _count_problems(option: str, value: object) -> list[str]:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return []
+    return [f"has {option}={value!r}; it must be an int greater than 0"]
+
+
+def _timeout_problems(timeout: object) -> list[str]:
+    if timeout is None:
+        return []
+    if isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0:
+        return []
+    return [f"has timeout={timeout!r}; it must be a number of seconds greater than 0, or None"]
+
+
+def _limiter_problems(limiter: Any) -> list[str]:
+    if limiter is None or _is_limiter(limiter) or _makes_limiter(limiter):
+        return []
+    allowed = "a CapacityLimiter, or a plain function without arguments that makes one"
+    return [f"has limiter={limiter!r}; it must be {allowed}, as in 'limiter=lambda: CapacityLimiter(10)'"]
+
+
+def _is_limiter(limiter: Any) -> bool:
+    return not isinstance(limiter, type) and hasattr(limiter, "acquire_on_behalf_of_nowait")
+
+
+def _makes_limiter(maker: Any) -> bool:
+    if not callable(maker) or inspect.iscoroutinefunction(maker):
+        return False
+    try:
+        inspect.signature(maker).bind()
+    except (TypeError, ValueError):  # it needs arguments, or is a builtin that tells no signature
+        return False
+    return True
+
+
+def _waits_for_problems(waits_for: list[Any]) -> list[str]:
+    problems = []
+    for named in _named_types(waits_for):
+        if not isinstance(named, type) or not issubclass(named, Event):
+            problems.append(
+                f"has {named!r} in waits_for; name Event subclasses, as in 'waits_for=(Answer, Refusal)'"
+            )
+        elif issubclass(named, StopEvent):
+            problems.append(
+                f"waits for {name_of(named)}, which ends the run when it is sent; wait for another event"
+            )
+    return problems
+
+
+def _named_types(waits_for: list[Any]) -> list[Any]:
+    return [member for named in waits_for for member in members(named)]
+
+
+def _subclass_problems(accept_event_subclasses: object) -> list[str]:
+    if isinstance(accept_event_subclasses, bool):
+        return []
+    return [f"has accept_event_subclasses={accept_event_subclasses!r}; it must be True or False"]

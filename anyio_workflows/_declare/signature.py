@@ -1,0 +1,257 @@
+"""Decide from a function's signature what a step accepts, what it returns and how it is called.
+
+Options of the decorator are none of its business; neither is what other steps do.
+"""
+
+import inspect
+from collections.abc import Callable
+from enum import Enum
+from types import NoneType
+from typing import Any, Never, NoReturn, TypeVar, get_args, get_origin
+
+import attrs
+
+from .._events import Event
+from .annotations import Scope, members, resolve
+from .wording import listed, name_of, quoted, written
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_NOTHING = (NoneType, Never, NoReturn)
+
+
+class ContextParameter:
+    """What marks a class as the context of a step: a parameter annotated with a subclass is given one."""
+
+    __slots__ = ()
+
+
+class CallShape(Enum):
+    """How a step's function is called, after ``self``."""
+
+    EVENT = "f(ev)"
+    CONTEXT_EVENT = "f(ctx, ev)"
+    EVENT_CONTEXT = "f(ev, ctx)"
+    KEYWORDS = "f(ev=ev, ctx=ctx)"
+
+
+@attrs.frozen(kw_only=True)
+class Signature:
+    """What a step's signature says."""
+
+    shape: CallShape
+    """How to call it."""
+
+    event_parameter: str
+    """Name of the parameter that takes the event."""
+
+    accepts: tuple[type[Event], ...]
+    """Event types in the order in which they are written."""
+
+    context_parameter: str | None
+    """Name of the parameter that takes the context, None if there is none."""
+
+    state_type: type | None
+    """``State`` of ``Context[State]``."""
+
+    returns: tuple[type[Event], ...]
+    """Event types in the order in which they are written, None left out."""
+
+
+def _is_event(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Event)
+
+
+def _is_context(annotation: Any) -> bool:
+    origin = get_origin(annotation) or annotation
+    return isinstance(origin, type) and issubclass(origin, ContextParameter)
+
+
+def _return_advice(annotation: Any) -> str:
+    if annotation is Any or annotation is object:
+        return "name the Event subclasses it returns, or None"
+    if get_origin(annotation) is list and all(map(_is_event, get_args(annotation))):
+        event = name_of(get_args(annotation)[0])
+        return f"write '-> {event} | None' and send each {event} with ctx.send_event"
+    return (
+        "a step returns an Event or None: put the value into an event, as in 'return StopEvent(result=value)'"
+    )
+
+
+class _Reader:
+    def __init__(
+        self, function: Callable[..., Any], *, is_method: bool, scope: Scope, where: str, problems: list[str]
+    ) -> None:
+        whole = inspect.signature(function)
+        self._return_annotation = whole.return_annotation
+        self._parameters = list(whole.parameters.values())
+        self._scope = scope
+        self._where = where
+        self._problems = problems
+        self._own: inspect.Parameter | None = None
+        self._unresolved: list[str] = []
+        if is_method:
+            self._take_self()
+        self._events: dict[str, tuple[type[Event], ...]] = {}
+        self._contexts: dict[str, type | None] = {}
+
+    def read(self) -> Signature | None:
+        for parameter in self._parameters:
+            self._sort(parameter)
+        returns = self._returns()
+        event = self._the_only_event()
+        if len(self._contexts) > 1:
+            self._complain(f"has several context parameters, {quoted(self._contexts)}; leave one")
+        if event is None:
+            return None
+        context = next(iter(self._contexts), None)
+        return Signature(
+            shape=self._shape(event, context),
+            event_parameter=event,
+            accepts=self._events[event],
+            context_parameter=context,
+            state_type=self._contexts[context] if context else None,
+            returns=returns,
+        )
+
+    def _complain(self, what: str) -> None:
+        self._problems.append(f"{self._where} {what}")
+
+    def _take_self(self) -> None:
+        if self._parameters and self._parameters[0].kind in _POSITIONAL:
+            self._own = self._parameters.pop(0)
+        else:
+            self._complain("is a method without self; make self its first parameter")
+
+    def _sort(self, parameter: inspect.Parameter) -> None:
+        """Decide what *parameter* is for."""
+        if parameter.kind in _VARIADIC:
+            return
+        named = [member for member in self._parameter_types(parameter) if member is not NoneType]
+        if any(map(_is_event, named)):
+            self._events[parameter.name] = self._event_types(parameter.name, named)
+        elif len(named) == 1 and _is_context(named[0]):
+            self._contexts[parameter.name] = self._state_type(named[0])
+        elif parameter.default is inspect.Parameter.empty and parameter.name not in self._unresolved:
+            annotated = (
+                ""
+                if parameter.annotation is inspect.Parameter.empty
+                else f": {written(parameter.annotation)}"
+            )
+            self._complain(
+                f"has a parameter '{parameter.name}{annotated}' that is neither an event nor the context; "
+                f"annotate it with an Event subclass or Context, or give it a default"
+            )
+
+    def _parameter_types(self, parameter: inspect.Parameter) -> tuple[Any, ...]:
+        before = len(self._problems)
+        allowed = self._allowed(parameter.annotation, f"parameter {parameter.name!r}")
+        if len(self._problems) > before:
+            self._unresolved.append(parameter.name)
+        return allowed
+
+    def _allowed(self, annotation: Any, what: str) -> tuple[Any, ...]:
+        """Return the types that *annotation* allows; none if it is missing or cannot be resolved."""
+        if annotation is inspect.Parameter.empty:
+            return ()
+        try:
+            return members(resolve(annotation, self._scope))
+        except NameError as error:
+            reason = f"the name {error.name!r} is not known there"
+        except (AttributeError, SyntaxError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+        self._complain(
+            f"has an annotation that cannot be resolved, {written(annotation)!r} of {what}: {reason}; "
+            f"define or import the class before the step, in its module or in a function or class around it"
+        )
+        return ()
+
+    def _event_types(self, parameter: str, named: list[Any]) -> tuple[type[Event], ...]:
+        others = [member for member in named if not _is_event(member)]
+        if others:
+            self._complain(
+                f"accepts {listed(map(written, others))} beside events in parameter {parameter!r}; "
+                f"write event types only, as in 'ev: A | B'"
+            )
+        return tuple(member for member in named if _is_event(member))
+
+    def _the_only_event(self) -> str | None:
+        if len(self._events) == 1:
+            return next(iter(self._events))
+        if self._events:
+            self._complain(
+                f"has {len(self._events)} event parameters, {quoted(self._events)}; a step has one event parameter: "
+                f"write one 'ev: A | B' and put events together with ctx.collect_events"
+            )
+        elif not self._unresolved and not self._self_is_an_event():
+            self._complain(
+                "has no event parameter; annotate one with the events it accepts, as in 'ev: StartEvent'"
+            )
+        return None
+
+    def _self_is_an_event(self) -> bool:
+        own = self._own
+        if own is None or own.annotation is inspect.Parameter.empty:
+            return False
+        if not any(map(_is_event, self._allowed(own.annotation, f"parameter {own.name!r}"))):
+            return False
+        self._complain(
+            f"has no event parameter, because its first, {own.name!r}, is taken as self; "
+            f"write '(self, {own.name}: {written(own.annotation)})' and no @staticmethod"
+        )
+        return True
+
+    def _state_type(self, annotation: Any) -> type | None:
+        state = next(iter(get_args(annotation)), None)
+        if state is None or state is Any or isinstance(state, TypeVar):
+            return None
+        state_class = get_origin(state) or state
+        if isinstance(state_class, type) and members(state) == (state,):
+            return state_class
+        self._complain(f"has a context of {written(annotation)}; in Context[State], State must be a class")
+        return None
+
+    def _returns(self) -> tuple[type[Event], ...]:
+        if self._return_annotation is inspect.Signature.empty:
+            self._complain("has no return annotation; write the events it returns, as in '-> Done | None'")
+            return ()
+        allowed = self._allowed(self._return_annotation, "the return value")
+        named = [member for member in allowed if member not in _NOTHING]
+        for member in named:
+            if not _is_event(member):
+                self._complain(f"is annotated to return {written(member)}; {_return_advice(member)}")
+        return tuple(member for member in named if _is_event(member))
+
+    def _shape(self, event: str, context: str | None) -> CallShape:
+        leading = [parameter.name for parameter in self._parameters if parameter.kind in _POSITIONAL][:2]
+        if context is None and leading[:1] == [event]:
+            return CallShape.EVENT
+        if leading == [context, event]:
+            return CallShape.CONTEXT_EVENT
+        if leading == [event, context]:
+            return CallShape.EVENT_CONTEXT
+        for parameter in self._parameters:
+            if parameter.name in (event, context) and parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+                self._complain(
+                    f"takes {parameter.name!r} by position only, behind a parameter that a run does not give; "
+                    f"put event and context first, or remove the '/'"
+                )
+        return CallShape.KEYWORDS
+
+
+def read_signature(
+    function: Callable[..., Any], *, is_method: bool, scope: Scope, where: str, problems: list[str]
+) -> Signature | None:
+    """Return what the signature of *function* says, or None after adding to *problems* what is wrong with it.
+
+    Args:
+        function: The step.
+        is_method: The first parameter is ``self``.
+        scope: Names that its annotations can use.
+        where: The step, as the start of a sentence.
+        problems: Gets one sentence for each mistake.
+    """
+    before = len(problems)
+    reader = _Reader(function, is_method=is_method, scope=scope, where=where, problems=problems)
+    signature = reader.read()
+    return signature if len(problems) == before else None

@@ -1,0 +1,174 @@
+"""Every exception of the library, one tree under `WorkflowError`.
+
+    WorkflowError
+    ├── WorkflowValidationError            a workflow is declared wrongly
+    │   └── WorkflowConfigurationError     its start or stop events are
+    ├── WorkflowRuntimeError               something was used wrongly while running
+    │   ├── EventFieldsError               an event was given the wrong fields (a TypeError)
+    │   ├── RunNotFoundError               a RunGroup knows no run of that id (a KeyError)
+    │   ├── StatePathError                 nothing at that path of the state (a KeyError, a ValueError)
+    │   └── WorkflowStepDoesNotExistError  no step of that name
+    ├── WorkflowStalledError               a run can no longer go on
+    ├── WorkflowTimeoutError               a run took too long (a TimeoutError)
+    └── WorkflowCancelledError             a run was cancelled from outside
+        └── WorkflowCancelledByUser        with `WorkflowHandler.cancel_run`
+
+An exception that a step raises is not wrapped: it leaves ``await handler`` as itself.
+"""
+
+from collections.abc import Sequence
+
+
+class WorkflowError(Exception):
+    """The root of everything that this library raises on its own account."""
+
+
+class WorkflowValidationError(WorkflowError):
+    """A step or a workflow is declared wrongly; every mistake is in `problems`."""
+
+    def __init__(self, problems: str | Sequence[str], *, workflow: str | None = None) -> None:
+        super().__init__(problems)
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        """What is wrong, where, and what to do; one sentence each."""
+        self.workflow = workflow
+        """Name of the workflow, None if a single step is at fault."""
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1 and self.workflow is None:
+            return self.problems[0]
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        count = "1 mistake" if len(self.problems) == 1 else f"{len(self.problems)} mistakes"
+        return f"{count} in the declaration of {self.workflow or 'a step'}:\n{lines}"
+
+
+class WorkflowConfigurationError(WorkflowValidationError):
+    """Among the mistakes is a missing, ambiguous or misused start or stop event."""
+
+
+class WorkflowRuntimeError(WorkflowError):
+    """A workflow, handler or context was used in a way that it does not allow."""
+
+
+class EventFieldsError(WorkflowRuntimeError, TypeError):
+    """An event was made with fields that its class does not declare, or without some that it needs."""
+
+    def __init__(self, event: str, unknown: Sequence[str], missing: Sequence[str], fields: Sequence[str]) -> None:
+        super().__init__(event, unknown, missing, fields)
+        self.event = event
+        """Name of the event class."""
+        self.unknown: tuple[str, ...] = tuple(unknown)
+        """Keywords that are no field of the class."""
+        self.missing: tuple[str, ...] = tuple(missing)
+        """Fields without a default that were not given."""
+        self.fields: tuple[str, ...] = tuple(fields)
+        """Every field that the class declares."""
+
+    def __str__(self) -> str:
+        faults = []
+        if self.unknown:
+            faults.append(f"has no field {_quoted(self.unknown)}")
+        if self.missing:
+            faults.append(f"needs {_quoted(self.missing)}")
+        declared = f"its fields are {_quoted(self.fields)}" if self.fields else "it declares no fields"
+        return f"{self.event} {' and '.join(faults)}; {declared}"
+
+
+class StatePathError(WorkflowRuntimeError, KeyError, ValueError):
+    """The state of a run has nothing at a path, and no default was given."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        """The whole path that was asked for."""
+        self.reason = reason
+        """Where on the way it ends, and what is there."""
+
+    def __str__(self) -> str:
+        return f"nothing at path {self.path!r} of the run's state: {self.reason}; set it first or give default="
+
+
+class WorkflowStepDoesNotExistError(WorkflowRuntimeError):
+    """A step was named that the workflow does not have."""
+
+    def __init__(self, step: str, steps: Sequence[str]) -> None:
+        super().__init__(step, steps)
+        self.step = step
+        """The name that was given."""
+        self.steps: tuple[str, ...] = tuple(steps)
+        """The names that there are."""
+
+    def __str__(self) -> str:
+        return f"there is no step {self.step!r}; the steps are {_quoted(self.steps)}"
+
+
+class RunNotFoundError(WorkflowRuntimeError, KeyError):
+    """A `RunGroup` was asked for a run that it does not know."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+        """The id that was asked for."""
+
+    def __str__(self) -> str:
+        return (
+            f"this RunGroup knows no run {self.run_id!r}; "
+            f"it was never started here, or has ended so long ago that it was forgotten"
+        )
+
+
+class WorkflowStalledError(WorkflowError):
+    """A run can no longer go on: nothing runs, nothing can start and nothing can come.
+
+    Contrast `WorkflowTimeoutError`: there something still runs, it only takes too long.
+    """
+
+    def __init__(self, workflow: str, report: object) -> None:
+        super().__init__(workflow, report)
+        self.workflow = workflow
+        """Name of the workflow."""
+        self.report = report
+        """The `StallReport`: what the run was left with."""
+
+    def __str__(self) -> str:
+        return f"{self.workflow} can no longer go on and has not produced a StopEvent\n{self.report}"
+
+
+class WorkflowTimeoutError(WorkflowError, TimeoutError):
+    """A run was not done within its timeout."""
+
+    def __init__(self, workflow: str, timeout: float, active_steps: Sequence[str]) -> None:
+        super().__init__(workflow, timeout, active_steps)
+        self.workflow = workflow
+        """Name of the workflow."""
+        self.timeout = timeout
+        """Seconds that it was given."""
+        self.active_steps: tuple[str, ...] = tuple(active_steps)
+        """Names of the steps that were being worked on."""
+
+    def __str__(self) -> str:
+        active = f"active steps: {', '.join(self.active_steps)}" if self.active_steps else "no step was active"
+        return f"{self.workflow} was not done after {self.timeout} seconds; {active}"
+
+
+class WorkflowCancelledError(WorkflowError):
+    """The run was cancelled together with the task, the body or the group that ran it."""
+
+    def __init__(self, workflow: str, run_id: str, reason: str = "") -> None:
+        super().__init__(workflow, run_id, reason)
+        self.workflow = workflow
+        """Name of the workflow."""
+        self.run_id = run_id
+        """Id of the run."""
+        self.reason = reason
+        """What cancelled it."""
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} of {self.workflow} was cancelled" + (f": {self.reason}" if self.reason else "")
+
+
+class WorkflowCancelledByUser(WorkflowCancelledError):
+    """The run was ended with `WorkflowHandler.cancel_run`."""
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,1 @@
+"""What one run knows: it decides and never waits."""

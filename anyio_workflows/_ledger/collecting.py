@@ -1,0 +1,162 @@
+"""Decide when a collection is complete, and which events it gives.
+
+One `Buffer` is one multiset of a step; whose events it holds until they commit is kept by the delivery.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeAlias
+
+import attrs
+
+from .._errors import WorkflowRuntimeError
+from .._events import Event
+
+Expected: TypeAlias = "Sequence[type[Event]] | Mapping[type[Event], int]"
+"""Event types in the order wanted, or how many of each."""
+
+
+@attrs.frozen(slots=True)
+class Entry:
+    """An event in a buffer, at its place in the order of the `collect_events` calls."""
+
+    place: int
+    """Counts up within the buffer."""
+
+    event: Event
+    """What was collected."""
+
+
+class Buffer:
+    """The events of one step under one ``buffer_id``, keyed by exact type, in order of arrival.
+
+    Every operation costs what it returns, not what is buffered; only `put_back`, which undoes a failed
+    attempt, sorts.
+    """
+
+    __slots__ = ("_by_type", "_places", "_validated", "buffer_id", "size", "wanted")
+
+    def __init__(self, buffer_id: str | None) -> None:
+        self.buffer_id = buffer_id
+        self.size = 0
+        self.wanted: Mapping[type[Event], int] = {}
+        """What the last call expected, for the stall report."""
+        self._by_type: dict[type[Event], dict[int, Entry]] = {}
+        self._places = 0
+        self._validated: tuple[int, Any, Any] | None = None
+
+    def put(self, event: Event) -> Entry:
+        """Add *event* after all others of its type."""
+        self._places += 1
+        entry = Entry(self._places, event)
+        self._by_type.setdefault(type(event), {})[entry.place] = entry
+        self.size += 1
+        return entry
+
+    def take(self, expected: Expected) -> list[Entry] | None:
+        """Return and remove what *expected* asks for, in its order; None if not all of it is there."""
+        # Leaving early on the length keeps a collection linear: counting a list of 10,000 types costs
+        # more than everything else that happens to an event.
+        if isinstance(expected, Mapping):
+            wanted: Mapping[type[Event], int] = expected
+            if self.size < sum(wanted.values()):
+                self.wanted = wanted
+                return None
+            order = [kind for kind, count in wanted.items() for _ in range(count)]
+        else:
+            if self.size < len(expected):
+                self.wanted = _Sequence(expected)
+                return None
+            order = list(expected)
+            wanted = Counter(order)
+        self.wanted = wanted
+        if any(len(self._by_type.get(kind, ())) < count for kind, count in wanted.items()):
+            return None
+        oldest = {kind: iter(tuple(islice(self._by_type[kind].values(), count))) for kind, count in wanted.items() if count}
+        taken = [next(oldest[kind]) for kind in order]
+        for entry in taken:
+            del self._by_type[type(entry.event)][entry.place]
+        self.size -= len(taken)
+        return taken
+
+    def withdraw(self, entry: Entry) -> bool:
+        """Remove *entry*; False if it has been taken."""
+        entries = self._by_type.get(type(entry.event), {})
+        if entries.pop(entry.place, None) is None:
+            return False
+        self.size -= 1
+        return True
+
+    def put_back(self, taken: Sequence[Entry]) -> None:
+        """Return what was taken to its places in the order."""
+        for kind in {type(entry.event) for entry in taken}:
+            entries = self._by_type.setdefault(kind, {})
+            entries.update((entry.place, entry) for entry in taken if type(entry.event) is kind)
+            self._by_type[kind] = dict(sorted(entries.items()))
+        self.size += len(taken)
+
+    def entries(self) -> list[Entry]:
+        """Return everything buffered, in order of arrival."""
+        return sorted((e for entries in self._by_type.values() for e in entries.values()), key=lambda e: e.place)
+
+    def shortfall(self) -> list[tuple[str, int, int]]:
+        """Return (type name, how many there are, how many are wanted) for each type of the last call."""
+        wanted = dict(self.wanted.items()) or {kind: 0 for kind in self._by_type}
+        return [(kind.__qualname__, len(self._by_type.get(kind, ())), count) for kind, count in wanted.items()]
+
+    def validate(self, expected: Expected, step: str) -> None:
+        """Raise `WorkflowRuntimeError` if *expected* is not made of event types."""
+        if isinstance(expected, Mapping):
+            kinds: Sequence[Any] = tuple(expected)
+            mark = (-1, kinds[0] if kinds else None, kinds[-1] if kinds else None)
+        elif isinstance(expected, Sequence) and not isinstance(expected, str):
+            kinds = expected
+            mark = (len(kinds), kinds[0] if kinds else None, kinds[-1] if kinds else None)
+        else:
+            raise WorkflowRuntimeError(_wrong(step, expected))
+        # The same list comes with every event: looking at all of it each time would make a collection of
+        # n events cost n².
+        if mark == self._validated and not isinstance(expected, Mapping):
+            return
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                raise WorkflowRuntimeError(_wrong(step, kind))
+        if isinstance(expected, Mapping):
+            for kind, count in expected.items():
+                if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                    raise WorkflowRuntimeError(
+                        f"step {step!r} collects {count!r} of {kind.__qualname__}; give a number of events, 0 or more"
+                    )
+        self._validated = mark
+
+
+class _Sequence(Mapping[type[Event], int]):
+    """A list of types as a mapping, counted only when somebody asks."""
+
+    __slots__ = ("_counts", "_kinds")
+
+    def __init__(self, kinds: Sequence[type[Event]]) -> None:
+        self._kinds = kinds
+        self._counts: Counter[type[Event]] | None = None
+
+    def _counted(self) -> Counter[type[Event]]:
+        if self._counts is None:
+            self._counts = Counter(self._kinds)
+        return self._counts
+
+    def __getitem__(self, kind: type[Event]) -> int:
+        return self._counted()[kind]
+
+    def __iter__(self) -> Any:
+        return iter(self._counted())
+
+    def __len__(self) -> int:
+        return len(self._counted())
+
+
+def _wrong(step: str, given: object) -> str:
+    return (
+        f"step {step!r} called collect_events with {given!r:.200} where an event type belongs; "
+        f"give a list of event classes, as [ResultEvent] * 3, or a mapping, as {{ResultEvent: 3}}"
+    )

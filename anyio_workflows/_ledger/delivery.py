@@ -1,0 +1,78 @@
+"""One event at one step, from its arrival until the execution commits; and the line it stands in."""
+
+from collections import deque
+
+from .._events import Event
+from .collecting import Buffer, Entry
+from .plan import Node
+
+
+class Delivery:
+    """One event for one step.
+
+    It carries what its execution has done to the collections of the run, so that a failed attempt can be
+    undone.
+    """
+
+    __slots__ = ("attempt", "blocked_in", "desk", "event", "is_in_work", "number", "put", "spent", "took")
+
+    def __init__(self, number: int, desk: "Desk", event: Event) -> None:
+        self.number = number
+        """Counts up within the run: depends on the run's own history only."""
+        self.desk = desk
+        self.event = event
+        self.attempt = 1
+        self.is_in_work = False
+        self.blocked_in: str | None = None
+        """What its execution waits for, in words for the stall report."""
+        self.put: list[tuple[Buffer, Entry]] | None = None
+        """What this execution added to collections, until it commits."""
+        self.took: list[tuple[Buffer, list[Entry]]] | None = None
+        """What it took from them, until it commits."""
+        self.spent: list[tuple[Buffer, Entry]] | None = None
+        """What an earlier attempt added and another execution took: not added again."""
+
+
+class Desk:
+    """One step in one run: the line of its deliveries, and its collections.
+
+    The engine's own kind keeps the line in a memory-object channel.
+    """
+
+    __slots__ = ("_line", "buffers", "is_ready", "node", "pending", "queued", "starting")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.queued = 0
+        """Deliveries in line."""
+        self.pending = 0
+        """Deliveries in line or in work."""
+        self.starting = 0
+        """Workers that are on their way to the line."""
+        self.is_ready = False
+        """Whether the ledger has noted that something may start here."""
+        self.buffers: dict[str | None, Buffer] | None = None
+        self._line: deque[Delivery] | None = None
+
+    def put(self, delivery: Delivery) -> None:
+        """Let *delivery* stand at the end of the line."""
+        if self._line is None:
+            self._line = deque()
+        self._line.append(delivery)
+        self.queued += 1
+
+    def take(self) -> Delivery | None:
+        """Return the oldest delivery, which leaves the line; None if there is none."""
+        if not self._line:
+            return None
+        self.queued -= 1
+        return self._line.popleft()
+
+    def buffer(self, buffer_id: str | None) -> Buffer:
+        """Return the collection called *buffer_id*."""
+        if self.buffers is None:
+            self.buffers = {}
+        buffer = self.buffers.get(buffer_id)
+        if buffer is None:
+            buffer = self.buffers[buffer_id] = Buffer(buffer_id)
+        return buffer

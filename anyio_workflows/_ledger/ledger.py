@@ -1,0 +1,354 @@
+"""What a run knows, and what follows from each thing that happens to it.
+
+Sans I/O: it imports no event loop, never waits, and every method is one indivisible step. It decides; the
+engine performs. Effects that the engine has to perform are left in `ready` and `answered`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._errors import WorkflowRuntimeError
+from .._events import Event, HumanResponseEvent, StopEvent, UnhandledEvent
+from .collecting import Entry, Expected
+from .delivery import Delivery, Desk
+from .outcome import Outcome
+from .plan import Plan, Route
+from .report import StallReport
+from .waiting import Wait, Waits
+
+_MOST_UNHANDLED = 20
+"""Unhandled events kept for the stall report, so that a long run stays in constant memory."""
+
+
+class Ledger:
+    """The deliveries, collections and waits of one run, and its outcome."""
+
+    __slots__ = (
+        "_desk_type",
+        "_number",
+        "_publish",
+        "_waits",
+        "answered",
+        "desks",
+        "outcome",
+        "pending",
+        "plan",
+        "prompts",
+        "ready",
+        "responses",
+        "unhandled",
+        "unhandled_count",
+        "working",
+    )
+
+    def __init__(self, plan: Plan, publish: Callable[[Event], None], desk_type: Callable[..., Desk] = Desk) -> None:
+        self.plan = plan
+        self.desks: list[Any] = [None] * len(plan.nodes)
+        """One desk per step, made when its first event arrives."""
+        self.pending: dict[int, Delivery] = {}
+        """Every delivery that has not been committed, by number, in order of arrival."""
+        self.ready: list[Any] = []
+        """Desks at which something may start, for the engine to look at."""
+        self.answered: list[Wait] = []
+        """Waits that have their answer, for the engine to wake."""
+        self.working = 0
+        """Executions in work."""
+        self.prompts = 0
+        """InputRequiredEvents published."""
+        self.responses = 0
+        """HumanResponseEvents received."""
+        self.unhandled: list[Event] | None = None
+        self.unhandled_count = 0
+        self.outcome: Outcome | None = None
+        self._waits: Waits | None = None
+        self._number = 0
+        self._publish = publish
+        self._desk_type = desk_type
+
+    # --- events come in
+
+    def emit(self, event: Event, step: str | None = None, *, source: str = "the run") -> bool:
+        """Route *event*: to the oldest wait that it answers, else to every step that accepts it.
+
+        Returns:
+            True if it is a StopEvent, which decides the run.
+
+        Raises:
+            WorkflowRuntimeError: *event* is no event, or the step called *step* does not accept it.
+            WorkflowStepDoesNotExistError: There is no step called *step*.
+        """
+        plan = self.plan
+        route = plan.routes.get(event.__class__)
+        if route is None:
+            route = plan.route(event, source=source)
+        if route.is_plain and step is None and self._waits is None:
+            for index in route.targets:
+                self._deliver(index, event)
+            return False
+        return self._emit_with_care(event, route, step, source)
+
+    def _emit_with_care(self, event: Event, route: Route, step: str | None, source: str) -> bool:
+        targets = route.targets
+        if step is not None:
+            node = self.plan.node(step)
+            if node.index not in targets and not self._is_waited_for(event, step):
+                raise WorkflowRuntimeError(
+                    f"{source} sent {type(event).__qualname__} to step {step!r}, which does not accept it; "
+                    f"it accepts {', '.join(kind.__qualname__ for kind in node.declaration.accepts)}"
+                )
+            targets = (node.index,) if node.index in targets else ()
+        if route.is_stop:
+            return True
+        if route.is_prompt:
+            self.publish_prompt(event)
+        if route.is_answer:
+            self.responses += 1
+        if self._waits is not None and (wait := self._waits.answer(event, step)) is not None:
+            self.answered.append(wait)
+            return False
+        for index in targets:
+            self._deliver(index, event)
+        if not targets and not route.is_prompt:
+            self._keep_unhandled(event, step, is_answer=route.is_answer)
+        return False
+
+    def publish_prompt(self, event: Event) -> None:
+        """Put a question to a human on the stream."""
+        self.prompts += 1
+        self._publish(event)
+
+    def _is_waited_for(self, event: Event, step: str) -> bool:
+        return self._waits is not None and any(
+            wait.delivery.desk.node.name == step and wait.is_answered_by(event) for wait in self._waits.open.values()
+        )
+
+    def _deliver(self, index: int, event: Event) -> None:
+        desk = self.desks[index] or self.desk(index)
+        self._number = number = self._number + 1
+        delivery = Delivery(number, desk, event)
+        self.pending[number] = delivery
+        desk.pending += 1
+        desk.put(delivery)
+        if not desk.is_ready:
+            desk.is_ready = True
+            self.ready.append(desk)
+
+    def desk(self, index: int) -> Any:
+        """Return the desk of a step, made when it is first asked for."""
+        desk = self.desks[index]
+        if desk is None:
+            desk = self.desks[index] = self._desk_type(self.plan.nodes[index])
+        return desk
+
+    def _keep_unhandled(self, event: Event, step: str | None, *, is_answer: bool) -> None:
+        if is_answer:  # its question may still come
+            self.waits.early.append(event)
+            return
+        if self.unhandled is None:
+            self.unhandled = []
+        self.unhandled_count += 1
+        if len(self.unhandled) < _MOST_UNHANDLED:
+            self.unhandled.append(event)
+        kind = type(event)
+        self._publish(
+            UnhandledEvent(
+                event_type=kind.__name__,
+                qualified_name=f"{kind.__module__}.{kind.__qualname__}",
+                step_name=step,
+                idle=self.working == 0,
+            )
+        )
+
+    # --- executions begin and end
+
+    def begin(self, desk: Desk) -> Delivery | None:
+        """Take the oldest delivery of *desk* into work; None if there is none."""
+        delivery = desk.take()
+        if delivery is not None:
+            delivery.is_in_work = True
+            self.working += 1
+        return delivery
+
+    def commit(self, delivery: Delivery, output: Event | None) -> bool:
+        """End the execution of *delivery*: its output is pending from now on, its input no more.
+
+        Returns:
+            True if *output* is a StopEvent, which decides the run.
+
+        Raises:
+            WorkflowRuntimeError: *output* is no event. The execution has not ended: `withdraw` it.
+        """
+        if output is not None:
+            stops = self.emit(output, source=f"step {delivery.desk.node.name!r}")
+        else:
+            stops = False
+        self._end(delivery)
+        return stops
+
+    def withdraw(self, delivery: Delivery) -> None:
+        """End the execution of *delivery*, which failed: what it did to collections is undone."""
+        for buffer, taken in reversed(delivery.took or ()):
+            buffer.put_back(taken)
+        for buffer, entry in delivery.put or ():
+            if not buffer.withdraw(entry):
+                # Another execution has it for good: adding it once more would count one event twice.
+                delivery.spent = [*(delivery.spent or ()), (buffer, entry)]
+        delivery.put = delivery.took = None
+        self._end(delivery)
+
+    def _end(self, delivery: Delivery) -> None:
+        del self.pending[delivery.number]
+        delivery.desk.pending -= 1
+        delivery.is_in_work = False
+        self.working -= 1
+
+    # --- collections
+
+    def collect(
+        self, delivery: Delivery, event: Event, expected: Expected, buffer_id: str | None
+    ) -> list[Event] | None:
+        """Add *event* to a collection of the step of *delivery*, and give what is complete.
+
+        Raises:
+            WorkflowRuntimeError: *event* is no event or *expected* is not made of event types.
+        """
+        step = delivery.desk.node.name
+        if not isinstance(event, Event):
+            raise WorkflowRuntimeError(
+                f"step {step!r} called collect_events with {event!r:.200}, which is no event; "
+                f"give it the event that the step was called with"
+            )
+        buffer = delivery.desk.buffer(buffer_id)
+        buffer.validate(expected, step)
+        if not _holds(delivery.put, buffer, event) and not _holds(delivery.spent, buffer, event):
+            entry = buffer.put(event)
+            if delivery.put is None:
+                delivery.put = [(buffer, entry)]
+            else:
+                delivery.put.append((buffer, entry))
+        taken = buffer.take(expected)
+        if taken is None:
+            return None
+        if delivery.took is None:
+            delivery.took = []
+        delivery.took.append((buffer, taken))
+        return [entry.event for entry in taken]
+
+    # --- waits
+
+    @property
+    def waits(self) -> Waits:
+        """The waits of this run; a run that has none is routed faster."""
+        if self._waits is None:
+            self._waits = Waits()
+        return self._waits
+
+    def open_wait(
+        self,
+        delivery: Delivery,
+        event_type: type[Event],
+        *,
+        requirements: Mapping[str, Any],
+        waiter_id: str | None,
+    ) -> Wait:
+        """Open a wait for *event_type*; it may be answered already, by an event that came before."""
+        self._number += 1
+        wait = Wait(
+            self._number,
+            delivery,
+            event_type,
+            accepts_subclasses=delivery.desk.node.declaration.accept_event_subclasses,
+            requirements=requirements,
+            waiter_id=waiter_id,
+        )
+        self.waits.add(wait)
+        return wait
+
+    def close_wait(self, wait: Wait) -> None:
+        """Forget *wait*, which timed out or was cancelled."""
+        self.waits.open.pop(wait.number, None)
+
+    def give_back(self, wait: Wait) -> None:
+        """Let another wait have the answer of *wait*, whose execution was cancelled before it got to it."""
+        event, wait.answer = wait.answer, None
+        if event is None:
+            return
+        other = self.waits.answer(event)
+        if other is not None:
+            self.answered.append(other)
+        else:
+            self.waits.early.insert(0, event)
+
+    # --- at rest
+
+    @property
+    def has_open_waits(self) -> bool:
+        """Whether an execution waits for an event."""
+        return self._waits is not None and bool(self._waits.open)
+
+    @property
+    def awaits_human(self) -> bool:
+        """Whether a human may still answer: a reason to wait, and time that no timeout counts."""
+        if self.prompts > self.responses:
+            return True
+        graph = self.plan.graph
+        if graph.takes_human_responses and not graph.publishes_prompts and not self.prompts:
+            return True
+        return self._waits is not None and any(
+            issubclass(wait.event_type, HumanResponseEvent) for wait in self._waits.open.values()
+        )
+
+    def active_steps(self) -> tuple[str, ...]:
+        """Return the names of the steps with executions in work, in order of declaration."""
+        names = {delivery.desk.node.name for delivery in self.pending.values() if delivery.is_in_work}
+        return tuple(node.name for node in self.plan.nodes if node.name in names)
+
+    def report(self) -> StallReport:
+        """Say what the run is left with."""
+        return StallReport(
+            collections=tuple(self._half_full()),
+            pending=tuple(_describe(delivery) for delivery in self.pending.values()),
+            waits=tuple(str(wait) for wait in self._waits.open.values()) if self._waits is not None else (),
+            unconsumed=tuple(self._unconsumed()),
+            is_waiting_for_human=self.awaits_human,
+        )
+
+    def _half_full(self) -> list[str]:
+        lines = []
+        for desk in self.desks:
+            for buffer in (desk.buffers or {}).values() if desk is not None else ():
+                if not buffer.size:
+                    continue
+                where = "" if buffer.buffer_id is None else f" in buffer {buffer.buffer_id!r}"
+                have = " and ".join(
+                    f"{count} of {wanted} {name}" if wanted else f"{count} {name}"
+                    for name, count, wanted in buffer.shortfall()
+                )
+                lines.append(f"step {desk.node.name!r} has {have}{where}")
+        return lines
+
+    def _unconsumed(self) -> list[str]:
+        lines = [f"nothing accepts {event!r:.200}" for event in self.unhandled or ()]
+        if self.unhandled_count > len(lines):
+            lines.append(f"nothing accepted {self.unhandled_count - len(lines)} further events")
+        early = self._waits.early if self._waits is not None else ()
+        return lines + [f"nothing has asked for {event!r:.200}" for event in early]
+
+
+def stop_result(event: StopEvent) -> Any:
+    """Return the result of a run that ended with *event* (S-EV-4)."""
+    return event.get("result") if type(event) is StopEvent else event
+
+
+def _holds(records: list[tuple[Any, Entry]] | None, buffer: object, event: Event) -> bool:
+    return records is not None and any(b is buffer and entry.event is event for b, entry in records)
+
+
+def _describe(delivery: Delivery) -> str:
+    if not delivery.is_in_work:
+        how = "in line"
+    elif delivery.blocked_in is not None:
+        how = f"in work, blocked in {delivery.blocked_in}"
+    else:
+        how = "in work"
+    return f"{delivery.event!r:.200} is pending at step {delivery.desk.node.name!r} ({how})"

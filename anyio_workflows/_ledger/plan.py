@@ -1,0 +1,104 @@
+"""What all runs of one workflow share: its steps bound to their functions, and where events go.
+
+Made once per workflow; a run only reads it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from .._declare.signature import CallShape
+from .._declare.step import StepDeclaration
+from .._errors import WorkflowRuntimeError, WorkflowStepDoesNotExistError
+from .._events import Event, HumanResponseEvent, InputRequiredEvent, StopEvent
+from .._graph.model import Graph
+
+
+class Node:
+    """One step as the engine calls it."""
+
+    __slots__ = (
+        "call",
+        "declaration",
+        "event_parameter",
+        "index",
+        "is_async",
+        "limiter",
+        "max_pending",
+        "name",
+        "num_workers",
+        "shape",
+        "timeout",
+        "wants_context",
+    )
+
+    def __init__(self, index: int, declaration: StepDeclaration, call: Callable[..., Any]) -> None:
+        self.index = index
+        self.declaration = declaration
+        self.call = call
+        self.name = declaration.name
+        self.shape: CallShape = declaration.shape
+        self.is_async = declaration.is_async
+        self.wants_context = declaration.context_parameter is not None
+        self.event_parameter = declaration.event_parameter
+        self.num_workers = declaration.num_workers
+        self.max_pending = declaration.max_pending
+        self.timeout = declaration.timeout
+        self.limiter = declaration.limiter
+
+
+class Route:
+    """Where events of one class go."""
+
+    __slots__ = ("is_answer", "is_plain", "is_prompt", "is_stop", "targets")
+
+    def __init__(self, event_type: type[Event], targets: tuple[int, ...]) -> None:
+        self.targets = targets
+        """Indices of the accepting steps, in order of declaration."""
+        self.is_stop = issubclass(event_type, StopEvent)
+        self.is_prompt = issubclass(event_type, InputRequiredEvent)
+        self.is_answer = issubclass(event_type, HumanResponseEvent)
+        self.is_plain = bool(targets) and not (self.is_stop or self.is_prompt or self.is_answer)
+        """True if there is nothing to do but to deliver it."""
+
+
+class Plan:
+    """The graph of one workflow, made ready to run."""
+
+    __slots__ = ("graph", "name", "nodes", "routes", "state_type")
+
+    def __init__(self, name: str, graph: Graph, nodes: tuple[Node, ...], state_type: type | None = None) -> None:
+        self.name = name
+        self.state_type = state_type
+        """The class of the state, None for untyped state."""
+        self.graph = graph
+        self.nodes = nodes
+        self.routes: dict[type, Route] = {}
+        """Filled as event classes appear; events that no annotation declares are routed too."""
+
+    def route(self, event: object, *, source: str) -> Route:
+        """Return where *event* goes.
+
+        Raises:
+            WorkflowRuntimeError: It is no event.
+        """
+        event_type = type(event)
+        route = self.routes.get(event_type)
+        if route is None:
+            if not isinstance(event, Event):
+                raise WorkflowRuntimeError(
+                    f"{source} gave {event!r:.200}, which is no event; return or send an instance of a class "
+                    f"derived from Event, or return None"
+                )
+            route = self.routes[event_type] = Route(type(event), self.graph.targets(type(event)))
+        return route
+
+    def node(self, step: str) -> Node:
+        """Return the step called *step*.
+
+        Raises:
+            WorkflowStepDoesNotExistError: There is none.
+        """
+        for node in self.nodes:
+            if node.name == step:
+                return node
+        raise WorkflowStepDoesNotExistError(step, [node.name for node in self.nodes])

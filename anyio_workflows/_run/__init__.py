@@ -1,0 +1,1 @@
+"""What happens: the only core package that awaits."""

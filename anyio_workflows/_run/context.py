@@ -1,0 +1,301 @@
+"""What a step can do to its run while it executes."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+import anyio.from_thread
+import typing_extensions
+
+from .._declare.signature import ContextParameter
+from .._errors import WorkflowRuntimeError
+from .._events import Event, InputRequiredEvent, StopEvent
+from .._ledger.collecting import Expected
+from .._ledger.delivery import Delivery
+from .crew import Crew, Execution, Place, Worker
+from .inbox import Inbox
+from .store import SharedState, StateStore
+from .stream import EventStream
+
+StateT = typing_extensions.TypeVar("StateT", default=Any)
+EventT = TypeVar("EventT", bound=Event)
+ResultT = TypeVar("ResultT")
+
+
+class RunOfContext(Protocol):
+    """What a context needs of its run beside the crew."""
+
+    stream: EventStream
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+
+    @property
+    def shared_state(self) -> SharedState:
+        """The state, made when it is first used."""
+
+    def stop_event_sent(self, event: StopEvent) -> None:
+        """Decide the run at the call."""
+
+
+class Context(Execution, ContextParameter, Generic[StateT]):
+    """The run as one execution of a step sees it; it ends with the execution.
+
+    Declare a parameter ``ctx: Context``, or ``ctx: Context[State]`` for typed state, and the step is given
+    one. It may be handed to child tasks of the step, which end before the step does.
+
+    In a plain ``def`` step, which runs in a worker thread, the synchronous methods hop to the event loop and
+    wait for it; the asynchronous ones and `store` are not available there.
+    """
+
+    __slots__ = ("_run", "_waiter_ids")
+
+    def __init__(self, crew: Crew, delivery: Delivery, worker: Worker, run: RunOfContext) -> None:
+        super().__init__(crew, delivery, worker)
+        self._run = run
+        self._waiter_ids: set[str] | None = None
+
+    def _live(self, method: str) -> Crew:
+        crew = self._crew
+        if crew is None:
+            raise WorkflowRuntimeError(
+                f"ctx.{method} was used after its execution of step {self.step_name!r} had ended; "
+                f"use a context only while the step that was given it runs"
+            )
+        return crew
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        return self._run.run_id
+
+    @property
+    def step_name(self) -> str:
+        """Name of the step that is executed."""
+        return self._delivery.desk.node.name
+
+    @property
+    def store(self) -> StateStore[StateT]:
+        """The state of the run.
+
+        Raises:
+            WorkflowRuntimeError: The execution has ended.
+        """
+        self._live("store")
+        return StateStore(self, self._run.shared_state)
+
+    def send_event(self, event: Event, step: str | None = None) -> None:
+        """Send *event* into the run, at once and without waiting.
+
+        It goes to every step that accepts it, one delivery each, or to *step* alone. Returning an event is the
+        same at the end. A StopEvent decides the run at the call. Once the run is decided, nothing is sent.
+
+        Raises:
+            WorkflowRuntimeError: It is no event, *step* does not accept it, or the execution has ended.
+            WorkflowStepDoesNotExistError: There is no step called *step*.
+        """
+        crew = self._live("send_event")
+        if crew.ledger.outcome is not None:
+            return
+        if crew.ledger.emit(event, step, source=f"step {self.step_name!r}"):
+            self._run.stop_event_sent(event)  # type: ignore[arg-type]  # emit says that it is a StopEvent
+        elif not self._is_driven:
+            crew.flush()
+
+    async def send(self, event: Event, step: str | None = None) -> None:
+        """Send *event* like `send_event`, but wait while a receiving step has too much to do.
+
+        That is, while it has ``max_pending`` deliveries or more, in line or in work. A pipeline that is fed this
+        way runs in constant memory.
+
+        Raises:
+            WorkflowRuntimeError: As `send_event`.
+            WorkflowStalledError: Not here, but as the run's outcome, if no place can ever become free.
+
+        Cancellation:
+            The event is not sent.
+        """
+        crew = self._live("send")
+        await crew.hop()
+        source = f"step {self.step_name!r}"
+        waited_for: Inbox | None = None
+        while (inbox := _full_inbox(crew, event, step, source)) is not None:
+            place = Place(crew)
+            if inbox.senders is None:
+                inbox.senders = deque()
+            if inbox is waited_for:  # somebody was quicker: it keeps its turn
+                inbox.senders.appendleft(place)
+            else:
+                inbox.senders.append(place)
+            waited_for = inbox
+            try:
+                await crew.park(self, place, f"ctx.send to step {inbox.node.name!r}, which has {inbox.pending} pending")
+            except BaseException:
+                if not place.bell.is_set():
+                    inbox.senders.remove(place)
+                elif inbox.senders and not inbox.is_full:
+                    inbox.senders.popleft().wake()
+                raise
+        self.send_event(event, step)
+
+    def collect_events(
+        self, ev: Event, expected: Expected, buffer_id: str | None = None
+    ) -> list[Event] | None:
+        """Add *ev* to a collection of this step, and give the collection once it is complete.
+
+        The collection belongs to the run, the step and *buffer_id*. An execution adds its event once, however
+        often it calls; what it added and took is undone if it fails.
+
+        Args:
+            ev: The event that the step was called with.
+            expected: Event classes in the order wanted, ``[ResultEvent] * 3``, or how many of each,
+                ``{ResultEvent: 3}``, which costs less with every event if there are many.
+            buffer_id: Which collection, if the step has several.
+
+        Returns:
+            The events, ordered as *expected*, those of one class in order of arrival; None while some are missing.
+            What is given is consumed, what is over stays for the next batch.
+
+        Raises:
+            WorkflowRuntimeError: *expected* is not made of event classes, or the execution has ended.
+        """
+        return self._live("collect_events").ledger.collect(self._delivery, ev, expected, buffer_id)
+
+    async def wait_for_event(
+        self,
+        event_type: type[EventT],
+        waiter_event: Event | None = None,
+        waiter_id: str | None = None,
+        requirements: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> EventT:
+        """Wait, in the middle of the step, for an event of *event_type*, and take it.
+
+        The step stays where it is and is not run again; it holds no worker meanwhile. Each wait gets an event of
+        its own, which goes to no step; of several open waits the oldest that matches.
+
+        Args:
+            event_type: Class of the event; subclasses match if the step has ``accept_event_subclasses=True``.
+            waiter_event: Written to the stream first: the question.
+            waiter_id: Names this wait within the execution.
+            requirements: Fields that the event must have, with their values.
+            timeout: Seconds to wait for the event; None waits as long as the run does.
+
+        Raises:
+            TimeoutError: No event came in time.
+            WorkflowRuntimeError: *event_type* is no event class, *waiter_id* was used before in this execution, or
+                the execution has ended.
+
+        Cancellation:
+            The wait is closed. An answer that had come goes to the next wait that it matches.
+        """
+        crew = self._live("wait_for_event")
+        if not (isinstance(event_type, type) and issubclass(event_type, Event)):
+            raise WorkflowRuntimeError(
+                f"step {self.step_name!r} waits for {event_type!r:.200}, which is no event class"
+            )
+        self._claim_waiter_id(waiter_id)
+        if waiter_event is not None:
+            self.write_event_to_stream(waiter_event)
+        wait = crew.ledger.open_wait(
+            self._delivery, event_type, requirements=dict(requirements or {}), waiter_id=waiter_id
+        )
+        if wait.answer is not None:
+            await crew.hop()
+        elif not await crew.wait(self, wait, timeout):
+            raise TimeoutError(f"{wait}, and none came within {timeout} seconds")
+        return wait.answer  # type: ignore[return-value]  # of event_type, or of a subclass
+
+    def _claim_waiter_id(self, waiter_id: str | None) -> None:
+        if waiter_id is None:
+            return
+        if self._waiter_ids is None:
+            self._waiter_ids = set()
+        if waiter_id in self._waiter_ids:
+            raise WorkflowRuntimeError(
+                f"step {self.step_name!r} waits twice with waiter_id={waiter_id!r}; "
+                f"give each wait of one execution a waiter_id of its own, or none"
+            )
+        self._waiter_ids.add(waiter_id)
+
+    def write_event_to_stream(self, ev: Event | None) -> None:
+        """Write *ev* to the stream of the run, for whoever reads `WorkflowHandler.stream_events`.
+
+        None is passed over, as in LlamaIndex Workflows. Once the run is decided, nothing is written.
+
+        Raises:
+            WorkflowRuntimeError: It is no event, or the execution has ended.
+        """
+        crew = self._live("write_event_to_stream")
+        if ev is None:
+            return
+        if not isinstance(ev, Event):
+            raise WorkflowRuntimeError(
+                f"step {self.step_name!r} wrote {ev!r:.200} to the stream, which is no event; "
+                f"write an instance of a class derived from Event"
+            )
+        if isinstance(ev, InputRequiredEvent):
+            crew.ledger.publish_prompt(ev)
+        else:
+            self._run.stream.append(ev)
+
+
+class ThreadContext(Context[StateT]):
+    """The context of a plain ``def`` step: every call hops from its thread to the event loop."""
+
+    __slots__ = ()
+
+    @property
+    def store(self) -> StateStore[StateT]:
+        """Not available in a thread."""
+        raise self._not_in_a_thread("store")
+
+    def send_event(self, event: Event, step: str | None = None) -> None:
+        """Send *event* into the run; returns when it has been routed."""
+        _in_event_loop(super().send_event, event, step)
+
+    async def send(self, event: Event, step: str | None = None) -> None:
+        """Not available in a thread."""
+        raise self._not_in_a_thread("send")
+
+    def collect_events(
+        self, ev: Event, expected: Expected, buffer_id: str | None = None
+    ) -> list[Event] | None:
+        """Collect as in an async step."""
+        return _in_event_loop(super().collect_events, ev, expected, buffer_id)
+
+    async def wait_for_event(
+        self,
+        event_type: type[EventT],
+        waiter_event: Event | None = None,
+        waiter_id: str | None = None,
+        requirements: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> EventT:
+        """Not available in a thread."""
+        raise self._not_in_a_thread("wait_for_event")
+
+    def write_event_to_stream(self, ev: Event | None) -> None:
+        """Write *ev* to the stream of the run."""
+        _in_event_loop(super().write_event_to_stream, ev)
+
+    def _not_in_a_thread(self, what: str) -> WorkflowRuntimeError:
+        return WorkflowRuntimeError(
+            f"ctx.{what} cannot be used in step {self.step_name!r}, a plain function that runs in a worker thread; "
+            f"make the step async def, or do this in an async step before or after it"
+        )
+
+
+def _in_event_loop(call: Callable[..., ResultT], *arguments: Any) -> ResultT:
+    return anyio.from_thread.run_sync(call, *arguments)
+
+
+def _full_inbox(crew: Crew, event: Event, step: str | None, source: str) -> Inbox | None:
+    """Return the first receiver of *event* that has too much to do."""
+    plan = crew.ledger.plan
+    for index in plan.route(event, source=source).targets:
+        inbox: Inbox | None = crew.ledger.desks[index]
+        if inbox is not None and inbox.is_full and step in (None, inbox.node.name):
+            return inbox
+    return None

@@ -1,0 +1,346 @@
+"""A run as its caller sees it: awaited, entered, or served by a task group of the caller's."""
+
+import warnings
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+
+import anyio
+from anyio import AsyncContextManagerMixin
+from anyio.abc import TaskStatus
+from anyio.lowlevel import EventLoopToken, checkpoint, current_token
+
+from .._errors import WorkflowRuntimeError
+from .._events import Event
+from .._ledger.outcome import Cancelled
+from .crew import Place
+from .run import Run, current_run, waits_for
+from .stream import EventReader, EventStream
+
+
+class BodyPlace(Place):
+    """Where the body of ``async with handler:`` waits for its own run."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.run = run
+        self.is_counted = True
+
+    def count_as_active(self) -> None:
+        """The body goes on: it may do something to the run again."""
+        if self.is_counted:
+            self.is_counted = False
+            self.run.body_is_outside = True
+
+
+class WorkflowHandler(AsyncContextManagerMixin, Awaitable[Any]):
+    """One run of a workflow, which does not run before it is told how.
+
+    ``result = await handler`` runs it in the calling task. ``async with handler:`` runs it beside the body, which
+    may read its stream and send it events. ``await task_group.start(handler.serve)`` runs it in a task group of
+    yours, and `RunGroup.start` in one that outlives the request.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._loop: EventLoopToken | None = None
+        self._body_task: int | None = None
+        self._body_deadline = 0.0
+        self._body_has_failure = False
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        return self._run.run_id
+
+    @property
+    def workflow_name(self) -> str:
+        """Name of the workflow."""
+        return self._run.name
+
+    @property
+    def failures(self) -> tuple[BaseException, ...]:
+        """Every exception that the run ended with, the deciding one first, those of clean-ups after it."""
+        return tuple(self._run.failures)
+
+    @property
+    def state(self) -> Any:
+        """A copy of the run's state as it was last committed; there before, during and after the run."""
+        return self._run.state.snapshot()
+
+    def is_done(self) -> bool:
+        """Return whether the run has ended."""
+        return self._run.has_ended
+
+    def __repr__(self) -> str:
+        run = self._run
+        if self._loop is None:
+            how = "not started"
+        elif run.ledger.outcome is None:
+            how = "running"
+        else:
+            how = type(run.ledger.outcome).__name__.lower()
+        return f"<WorkflowHandler of {run.name}, run {run.run_id}: {how}>"
+
+    # --- starting it
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Run it here, unless it is run elsewhere, and give the result.
+
+        Raises:
+            Exception: What the run ended with, the same object each time.
+            WorkflowTimeoutError: It took too long.
+            WorkflowStalledError: It could no longer go on.
+            WorkflowCancelledByUser: It was ended with `cancel_run`.
+            WorkflowCancelledError: It was cancelled with the task that ran it.
+            WorkflowRuntimeError: It is awaited from inside itself, or in another event loop.
+
+        Cancellation:
+            Cancels the run if this await is what runs it; else only this await.
+        """
+        return self._result().__await__()
+
+    async def _result(self) -> Any:
+        run = self._run
+        if self._loop is None:
+            self._start("await it again")
+            await run.drive()
+        else:
+            self._check_loop()
+            await self._wait_for_end()
+        if run.has_failed and self._is_in_body():
+            self._body_has_failure = True
+        return run.result()
+
+    async def serve(self, *, task_status: TaskStatus["WorkflowHandler"] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run it in a task group of yours: ``handler = await task_group.start(workflow.run().serve)``.
+
+        Raises:
+            Exception: What the run failed with; if it was ended with `cancel_run`, nothing.
+
+        Cancellation:
+            Cancels the run.
+        """
+        self._start("start serve() once")
+        task_status.started(self)
+        await self._run.drive()
+        if self._run.has_failed:
+            self._run.result()
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator["WorkflowHandler", None]:
+        """Run it beside the body.
+
+        Leaving the body waits for the run. An exception in the body cancels the run and is raised; a failure of
+        the run cancels the body and is raised, unless the body has received it from ``await handler``.
+
+        Cancellation:
+            Cancels the body and the run.
+        """
+        run = self._run
+        self._start("enter it once")
+        body_error: BaseException | None = None
+        run.body_is_outside = True
+        self._body_task = anyio.get_current_task().id
+        self._body_deadline = anyio.current_effective_deadline()
+        run.body_scope = body_scope = anyio.CancelScope()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run.drive, name=f"anyio_workflows run of {run.name}")
+            try:
+                with body_scope:
+                    yield self
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:
+                body_error = error
+                run.decide(Cancelled(f"the body of its 'async with' raised {type(error).__name__}"))
+            run.body_scope = None
+            run.body_parks()
+        self._body_task = None
+        if body_error is not None:
+            if run.error is not None and run.has_failed and body_error is not run.error:
+                _add_note(body_error, f"meanwhile the run of {run.name} failed as well: {run.error!r:.500}")
+            raise body_error
+        if run.has_failed and not self._body_has_failure:
+            run.result()
+
+    def _start(self, instead: str, *, is_detached: bool = False) -> None:
+        if self._loop is not None:
+            self._check_not_inside()
+            raise WorkflowRuntimeError(
+                f"this run of {self._run.name} was started already; {instead}, or make a new one:\n"
+                f"    handler = workflow.run(...)"
+            )
+        self._loop = current_token()
+        self._run.prepare(None if is_detached else current_run.get())
+
+    # --- talking to it
+
+    def stream_events(self, *, expose_internal: bool = False, offset: int = 0) -> EventReader:
+        """Return what the run says, from its first word: ``async for event in handler.stream_events():``.
+
+        What steps wrote, the InputRequiredEvents and, last, the StopEvent or what else ended the run. Any number
+        of readers, also after the end; leaving the loop early harms nothing.
+
+        Args:
+            expose_internal: Give what the engine says of itself too. Each execution is noted from the moment the
+                first such reader is made, or from the start if the workflow is ``verbose``.
+            offset: Events to pass over, as this reader counts them.
+
+        Raises:
+            WorkflowRuntimeError: The run was not started, or runs in another event loop.
+        """
+        if self._loop is None:
+            self._refuse("async for event in handler.stream_events():\n            ...")
+        self._check_loop()
+        if offset < 0 or isinstance(offset, bool):
+            raise WorkflowRuntimeError(f"stream_events got offset={offset!r}; give a number of events, 0 or more")
+        if expose_internal:
+            self._run.trace()
+        return EventReader(self._run.stream, self._park_reader, offset=offset, expose_internal=expose_internal)
+
+    def send_event(self, event: Event, step: str | None = None) -> None:
+        """Send *event* into the run, to every step that accepts it or to *step* alone.
+
+        Raises:
+            WorkflowRuntimeError: The run was not started, has ended or runs in another event loop; *event* is no
+                event, or *step* does not accept it.
+            WorkflowStepDoesNotExistError: There is no step called *step*.
+        """
+        if self._loop is None:
+            self._refuse("handler.send_event(...)")
+        self._check_loop()
+        run = self._run
+        if run.ledger.outcome is not None:
+            raise WorkflowRuntimeError(
+                f"{event!r:.200} was sent to run {run.run_id} of {run.name}, which has ended "
+                f"({_describe(run)}); send events while it runs"
+            )
+        run.send_from_outside(event, step)
+
+    async def cancel_run(self) -> None:
+        """Cancel the run and wait until it has ended; after the end it does nothing.
+
+        ``await handler`` raises `WorkflowCancelledByUser` from then on.
+
+        Raises:
+            WorkflowRuntimeError: The run was not started, is asked from inside itself, or runs in another event
+                loop.
+
+        Cancellation:
+            The run is cancelled all the same; only the wait for its end is given up.
+        """
+        if self._loop is None:
+            self._refuse("await handler.cancel_run()")
+        self._check_loop()
+        self._check_not_inside()
+        self._run.decide(Cancelled("with cancel_run()", by_user=True))
+        await self._wait_for_end()
+
+    def limiter(self, step: str) -> anyio.CapacityLimiter:
+        """Return the limiter of *step* in this run.
+
+        Its ``statistics()`` are the executions in work; a change of ``total_tokens`` counts from the next
+        execution on.
+
+        Raises:
+            WorkflowRuntimeError: The run was not started, or runs in another event loop.
+            WorkflowStepDoesNotExistError: There is no step called *step*.
+        """
+        if self._loop is None:
+            self._refuse("handler.limiter(...)")
+        self._check_loop()
+        return self._run.inbox(step).limiter
+
+    # --- waiting for it
+
+    async def _wait_for_end(self) -> None:
+        run = self._run
+        if run.has_ended:
+            await checkpoint()
+            return
+        self._check_not_inside()
+        asker = current_run.get()
+        if asker is not None:
+            asker.note_await(run)
+        is_body = self._is_in_body()
+        if is_body:
+            run.body_awaits_end = True  # it is to receive a failure, not to be cancelled by it
+        try:
+            await self._park(run.await_end)
+        finally:
+            if is_body:
+                run.body_awaits_end = False
+            if asker is not None:
+                asker.forget_await(run)
+
+    async def _park_reader(self, stream: EventStream) -> None:
+        self._check_loop()
+        await self._park(stream.wait, stream.stop_waiting)
+
+    async def _park(
+        self, wait_at: Callable[[Place], None], forget: Callable[[Place], None] | None = None
+    ) -> None:
+        """Wait for the run, which waits for the body no longer if it is the body that waits."""
+        run = self._run
+        is_body = self._is_in_body() and anyio.current_effective_deadline() >= self._body_deadline
+        place = BodyPlace(run) if is_body else Place(run)
+        wait_at(place)
+        if is_body:
+            run.body_parks()
+        try:
+            await place.bell.wait()
+        finally:
+            place.count_as_active()
+            if forget is not None and not place.bell.is_set():
+                forget(place)
+
+    def _is_in_body(self) -> bool:
+        return self._body_task is not None and anyio.get_current_task().id == self._body_task
+
+    # --- wrong use
+
+    def _check_loop(self) -> None:
+        if self._loop != current_token():
+            raise WorkflowRuntimeError(
+                f"run {self._run.run_id} of {self._run.name} belongs to another event loop; "
+                f"make a run in each event loop that needs one:\n    result = await workflow.run(...)"
+            )
+
+    def _check_not_inside(self) -> None:
+        asker = current_run.get()
+        if asker is not None and not self._run.has_ended and waits_for(self._run, asker):
+            raise WorkflowRuntimeError(
+                f"run {self._run.run_id} of {self._run.name} is awaited from inside itself, and would wait for "
+                f"itself for ever; send an event or return instead"
+            )
+
+    def _refuse(self, line: str) -> NoReturn:
+        raise WorkflowRuntimeError(
+            f"this run of {self._run.name} was not started; write:\n"
+            f"    async with workflow.run(...) as handler:\n        {line}"
+        )
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        # An __init__ that raised has set nothing.
+        if getattr(self, "_run", None) is not None and self._loop is None:
+            _warn(
+                f"a run of {self._run.name} was never started; write 'await workflow.run(...)' or "
+                f"'async with workflow.run(...) as handler:'",
+                RuntimeWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    try:
+        error.add_note(note)
+    except Exception:  # noqa: BLE001, S110  # an exception of the user's that refuses notes does without
+        pass
+
+
+def _describe(run: Run) -> str:
+    return f"{type(run.ledger.outcome).__name__.lower()}" + (f": {run.error!r:.200}" if run.error else "")

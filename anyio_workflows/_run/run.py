@@ -1,0 +1,490 @@
+"""One run: the scope that holds its tasks, how its outcome is decided, and when it has stalled."""
+
+import logging
+import math
+import random
+import uuid
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from .._errors import (
+    WorkflowCancelledByUser,
+    WorkflowCancelledError,
+    WorkflowRuntimeError,
+    WorkflowStalledError,
+    WorkflowTimeoutError,
+)
+from .._events import (
+    Event,
+    StepStateChanged,
+    StopEvent,
+    WorkflowCancelledEvent,
+    WorkflowFailedEvent,
+    WorkflowIdleEvent,
+    WorkflowTimedOutEvent,
+)
+from .._ledger.delivery import Delivery
+from .._ledger.ledger import Ledger, stop_result
+from .._ledger.outcome import Cancelled, Completed, Failed, Outcome, TimedOut
+from .._ledger.plan import Node, Plan
+from .._ledger.state import RunState
+from ._backend import cancel_requests, is_cancelled, raise_cancelled
+from .context import Context, ThreadContext
+from .crew import Crew, Execution, Place, Worker
+from .inbox import Inbox
+from .places import Places
+from .store import SharedState
+from .stream import EventStream
+
+logger = logging.getLogger("anyio_workflows")
+
+current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
+"""The run that the current task works for, its child tasks included."""
+
+_run_ids = random.Random()
+"""Where run ids come from; a source of its own, so that it can be seeded."""
+
+
+class Run(Crew):
+    """One run of a workflow, from its start event to its outcome."""
+
+    __slots__ = (
+        "_awaiters",
+        "_clock",
+        "_error",
+        "_is_idle",
+        "_known_requests",
+        "_places",
+        "_run_id",
+        "_shared_state",
+        "_start_event",
+        "_state",
+        "_time_left",
+        "_traceback",
+        "awaits",
+        "body_awaits_end",
+        "body_is_outside",
+        "body_scope",
+        "failures",
+        "has_begun",
+        "has_ended",
+        "is_open",
+        "is_verbose",
+        "parent",
+        "plan",
+        "stream",
+        "timeout",
+        "was_awaited",
+    )
+
+    def __init__(
+        self,
+        plan: Plan,
+        start_event: Event,
+        *,
+        state: RunState | None,
+        run_id: str | None,
+        timeout: float | None,
+        stream_buffer: int | None,
+        places: tuple[Places, ...] = (),
+        is_verbose: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.stream = EventStream(stream_buffer)
+        super().__init__(Ledger(plan, self.stream.append, Inbox))
+        self.is_traced = self.is_verbose = is_verbose
+        self.timeout = timeout
+        self.failures: list[BaseException] = []
+        self.is_open = False
+        """Its task group is open."""
+        self.has_begun = False
+        """Its first event may be worked on: it has its place among the concurrent runs."""
+        self.has_ended = False
+        """Its task group has closed."""
+        self.parent: Run | None = None
+        """The run that this one is nested in."""
+        self.awaits: list[Run] | None = None
+        """Runs that this one's tasks wait for, those nested in it included."""
+        self.body_is_outside = False
+        """An ``async with`` body may still do something to the run."""
+        self.body_awaits_end = False
+        """The body's task is in ``await handler``, where it receives a failure."""
+        self.body_scope: anyio.CancelScope | None = None
+        """Cancelled when the run fails."""
+        self.was_awaited = False
+        """Somebody waited for its end, and receives a failure."""
+        self._start_event = start_event
+        self._state = state
+        self._shared_state: SharedState | None = None
+        self._run_id = run_id
+        self._places = places
+        self._error: BaseException | None = None
+        self._traceback: Any = None
+        self._awaiters: list[Place] | None = None
+        self._is_idle = False
+        self._clock: anyio.CancelScope | None = None
+        self._time_left = math.inf
+        self._known_requests = 0
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run; one that nobody asks for is never made."""
+        if self._run_id is None:
+            self._run_id = str(uuid.UUID(int=_run_ids.getrandbits(128), version=4))
+        return self._run_id
+
+    @property
+    def name(self) -> str:
+        """Name of the workflow."""
+        return self.plan.name
+
+    @property
+    def shared_state(self) -> SharedState:
+        """The state and who may change it; a run that never touches its state has none."""
+        if self._shared_state is None:
+            self._shared_state = SharedState(self.state)
+        return self._shared_state
+
+    @property
+    def state(self) -> RunState:
+        """The committed state."""
+        if self._state is None:
+            self._state = RunState(self.plan.state_type, None)
+        return self._state
+
+    # --- the scope
+
+    async def drive(self) -> None:
+        """Run to the outcome in the calling task, which is the first worker.
+
+        Raises nothing but the caller's own cancellation: the outcome is kept.
+
+        Cancellation:
+            Decides the run, unless it is decided; every task of it is cancelled and awaited.
+        """
+        self._known_requests = cancel_requests()
+        self.deadline = anyio.current_effective_deadline()
+        self.base_context = copy_context()
+        self.base_context.run(current_run.set, self)
+        try:
+            async with anyio.create_task_group() as self.tasks:
+                self.is_open = True
+                await self._host()
+        finally:
+            self._close()
+        # The run's own scope has swallowed what it cancelled; what the caller was cancelled with meanwhile
+        # is the caller's, whatever became of the run.
+        await checkpoint_if_cancelled()
+        if cancel_requests() > self._known_requests:
+            raise_cancelled()
+
+    async def _host(self) -> None:
+        host = Worker()
+        try:
+            for places in self._places:
+                await places.take(self, self._is_waited_for_by)
+            self._begin()
+            await self.work(host)
+        except anyio.get_cancelled_exc_class():
+            self.decide(Cancelled("the task that ran it was cancelled"))
+            raise
+        except GeneratorExit:
+            self.decide(Cancelled("its event loop was closed"))
+            raise
+        except BaseException as error:  # a fault of the engine's; the task group would make a group of it
+            self._fail(error, None)
+        finally:
+            self.worker_ended(host)
+
+    def _begin(self) -> None:
+        self.has_begun = True
+        self.active = 1
+        if self.timeout is not None:
+            self._time_left = self.timeout
+            self.spawned += 1
+            self.tasks.start_soon(self._watch_clock, name="anyio_workflows timeout")
+        self.begin_stretch()
+        if self.is_verbose:
+            logger.info("%s: run %s begins", self.name, self.run_id)
+
+    def _close(self) -> None:
+        self.is_open = False
+        self.has_ended = True
+        for places in self._places:
+            places.give_back(self)
+        if self.parent is not None:
+            self.parent.forget_await(self)
+        self.decide(Cancelled("its task group was closed"))  # by a fault of a backend's; mostly it is decided
+        for inbox in self.ledger.desks:
+            if inbox is not None:
+                inbox.close()
+        awaiters, self._awaiters = self._awaiters, None
+        self.was_awaited = bool(awaiters)
+        for place in awaiters or ():
+            place.wake()
+        if self.is_verbose:
+            logger.info("%s: run %s has ended: %s", self.name, self.run_id, type(self.ledger.outcome).__name__)
+
+    def limit_by(self, places: Places) -> None:
+        """Let the run wait for a place among *places* first."""
+        self._places = (places, *self._places)
+
+    def prepare(self, parent: "Run | None") -> None:
+        """Take the start event in, so that it comes before any other, and note the run this one is nested in."""
+        self.ledger.emit(self._start_event)
+        self.parent = parent
+        if parent is not None:
+            parent.note_await(self)
+
+    def note_await(self, run: "Run") -> None:
+        """Note that this run cannot end before *run* has."""
+        if self.awaits is None:
+            self.awaits = []
+        self.awaits.append(run)
+
+    def forget_await(self, run: "Run") -> None:
+        """Note that it waits no longer."""
+        assert self.awaits is not None, "an await is noted before it is forgotten"
+        self.awaits.remove(run)
+
+    def _is_waited_for_by(self, holder: object) -> bool:
+        return isinstance(holder, Run) and waits_for(holder, self)
+
+    # --- the outcome
+
+    def decide(self, outcome: Outcome) -> bool:
+        """Let the run end with *outcome* if nothing was decided before; everything in it is cancelled.
+
+        Published at that moment, and nothing after it.
+        """
+        if self.ledger.outcome is not None:
+            return False
+        self.ledger.outcome = outcome
+        match outcome:
+            case Completed(event):
+                last: StopEvent = event
+            case Failed(error, step, attempts):
+                last = WorkflowFailedEvent(step_name=step, exception=error, attempts=attempts)
+                self._error, self._traceback = error, error.__traceback__
+            case TimedOut(error, timeout, active_steps):
+                last = WorkflowTimedOutEvent(timeout=timeout, active_steps=active_steps)
+                self._error = error
+                self.failures.insert(0, error)
+            case Cancelled(reason, by_user):
+                last = WorkflowCancelledEvent(reason=reason)
+                kind = WorkflowCancelledByUser if by_user else WorkflowCancelledError
+                self._error = kind(self.name, self.run_id, reason)
+        self.stream.close(last)
+        if self.body_scope is not None and not self.body_awaits_end and isinstance(outcome, Failed | TimedOut):
+            self.body_scope.cancel()
+        # A host that is alone and has just ended its execution only has to return.
+        if self.is_open and (self.spawned or self.ledger.working or not self.active):
+            self.tasks.cancel_scope.cancel()
+        return True
+
+    def result(self) -> Any:
+        """Return the result of a run that has ended, or raise what it ended with.
+
+        It is the same exception each time, with the traceback it had.
+        """
+        outcome = self.ledger.outcome
+        if isinstance(outcome, Completed):
+            return stop_result(outcome.event)
+        assert self._error is not None, "a run that did not complete has an error"
+        raise self._error.with_traceback(self._traceback)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What awaiting the run raises, None if it completed or is not decided."""
+        return self._error
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended with an error that is nobody's wish."""
+        return isinstance(self.ledger.outcome, Failed | TimedOut)
+
+    def stopped(self, event: Event) -> None:
+        """Decide the run by the StopEvent that a step returned, unless it has been cancelled from outside."""
+        assert isinstance(event, StopEvent), "the ledger has looked"
+        if self._is_cancelled():
+            self.decide(Cancelled("the task that ran it was cancelled"))
+        else:
+            self.decide(Completed(event))
+
+    def stop_event_sent(self, event: StopEvent) -> None:
+        """Decide the run by a StopEvent that was sent."""
+        self.decide(Completed(event))
+
+    def failed(self, delivery: Delivery, error: BaseException) -> bool:
+        """Take note of what a step raised; True if it is cancellation, which goes on through the task."""
+        self.ledger.withdraw(delivery)
+        cancelled_class = anyio.get_cancelled_exc_class()
+        if isinstance(error, GeneratorExit):
+            return True
+        was_cancelled = self.ledger.outcome is not None or self._is_cancelled()
+        if isinstance(error, cancelled_class):
+            if was_cancelled:
+                return True
+            error = self._unasked_cancellation(delivery, error)
+        elif was_cancelled and isinstance(error, BaseExceptionGroup):
+            rest = error.split(cancelled_class)[1]
+            if rest is None:
+                return True
+            error = rest
+        if was_cancelled:  # decided when the scope was cancelled: what clean-ups raise afterwards is no outcome
+            self.decide(Cancelled("the task that ran it was cancelled"))
+        self._fail(error, delivery)
+        return False
+
+    def _fail(self, error: BaseException, delivery: Delivery | None) -> None:
+        if delivery is not None:
+            self._add_note(error, delivery)
+        self.failures.append(error)
+        if self.ledger.outcome is None:
+            step = delivery.desk.node.name if delivery is not None else None
+            self.decide(Failed(error, step, delivery.attempt if delivery is not None else None))
+        elif isinstance(self.ledger.outcome, Completed):
+            logger.error("%s: a clean-up failed after run %s was complete", self.name, self.run_id, exc_info=error)
+
+    def _unasked_cancellation(self, delivery: Delivery, error: BaseException) -> WorkflowRuntimeError:
+        unasked = WorkflowRuntimeError(
+            f"step {delivery.desk.node.name!r} raised {type(error).__name__}, but nobody has cancelled it; it was "
+            f"raised by hand, or came from awaiting something that was cancelled elsewhere: handle it in the step"
+        )
+        unasked.__cause__ = error
+        return unasked
+
+    def _add_note(self, error: BaseException, delivery: Delivery) -> None:
+        note = (
+            f"in step {delivery.desk.node.name!r} of {self.name}, "
+            f"attempt {delivery.attempt} at {delivery.event!r:.200}"
+        )
+        try:
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+        except Exception:  # noqa: BLE001  # an exception of the user's that refuses notes does without
+            logger.debug("%r refuses the note %r", type(error), note)
+
+    def _is_cancelled(self) -> bool:
+        """Whether the run is cancelled from outside: asked in a task of the run, outside any step's own scope."""
+        return is_cancelled(self._known_requests)
+
+    def step_timed_out(self, node: Node) -> BaseException:
+        """Return the error of an attempt that took longer than the step's timeout."""
+        assert node.timeout is not None, "only a step with a timeout takes too long"
+        return WorkflowTimeoutError(f"step {node.name!r} of {self.name}", node.timeout, (node.name,))
+
+    # --- time
+
+    async def _watch_clock(self) -> None:
+        with anyio.CancelScope(deadline=anyio.current_time() + self._time_left) as clock:
+            self._clock = clock
+            if self._is_idle and self.ledger.awaits_human:  # paused before this task began
+                clock.deadline = math.inf
+            await anyio.sleep_forever()
+        if clock.cancelled_caught:
+            assert self.timeout is not None, "only a run with a timeout has a clock"
+            active = self.ledger.active_steps()
+            self.decide(TimedOut(WorkflowTimeoutError(self.name, self.timeout, active), self.timeout, active))
+
+    def _pause_clock(self) -> None:
+        if self._clock is not None and self._clock.deadline != math.inf:
+            self._time_left = self._clock.deadline - anyio.current_time()
+            self._clock.deadline = math.inf
+
+    def _resume_clock(self) -> None:
+        if self._clock is not None and self._clock.deadline == math.inf:
+            self._clock.deadline = anyio.current_time() + self._time_left
+
+    # --- at rest
+
+    def activate(self) -> None:
+        """Count one more who runs; the run is not at rest any more."""
+        self.active += 1
+        if self._is_idle:
+            self._is_idle = False
+            self._resume_clock()
+
+    def rest(self) -> None:
+        """Find out whether a run in which nothing runs waits for something, or has stalled."""
+        if not self.has_begun or self.has_ended or self.ledger.outcome is not None:
+            return
+        self.flush()
+        if self.active or self.may_get_token():
+            return
+        awaits_human = self.ledger.awaits_human
+        if awaits_human or self.ledger.has_open_waits or self.body_is_outside:
+            if awaits_human:
+                self._pause_clock()
+            if not self._is_idle:
+                self._is_idle = True
+                self.stream.append(WorkflowIdleEvent(report=self.ledger.report()))
+            return
+        error = WorkflowStalledError(self.name, self.ledger.report())
+        self._fail(error, None)
+
+    # --- what is outside
+
+    def send_from_outside(self, event: Event, step: str | None) -> None:
+        """Route an event that comes from outside the run."""
+        if self.ledger.emit(event, step, source="the handler"):
+            self.stop_event_sent(event)  # type: ignore[arg-type]  # emit says that it is one
+        elif self.has_begun:
+            self.flush()
+
+    def inbox(self, step: str) -> Inbox:
+        """Return the inbox of the step called *step*."""
+        inbox: Inbox = self.ledger.desk(self.plan.node(step).index)
+        return inbox
+
+    def body_parks(self) -> None:
+        """The body's task waits for the run: it is no reason to wait for it any more."""
+        self.body_is_outside = False
+        if not self.active:
+            self.rest()
+
+    def await_end(self, place: Place) -> None:
+        """Have *place* woken when the run has ended."""
+        if self._awaiters is None:
+            self._awaiters = []
+        self._awaiters.append(place)
+
+    def trace(self) -> None:
+        """Write each execution to the stream from now on."""
+        self.is_traced = True
+
+    def traced(self, change: StepStateChanged) -> None:
+        """Write the beginning or end of an execution to the stream, and to the log if the workflow is verbose."""
+        self.stream.append(change)
+        if self.is_verbose:
+            result = f" and gave {change.output_event_name}" if change.output_event_name else ""
+            logger.info(
+                "%s: step %s is %s with %s%s",
+                self.name,
+                change.name,
+                change.step_state.value.replace("_", " "),
+                change.input_event_name,
+                result,
+            )
+
+    def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
+        """Return the context for *delivery*, of the kind that its step can use."""
+        kind = Context if delivery.desk.node.is_async else ThreadContext
+        return kind(self, delivery, worker, self)
+
+
+def waits_for(run: Run, target: Run) -> bool:
+    """Whether *run* cannot end before *target* has: it is that run, or waits for one that does."""
+    seen: set[int] = set()
+    to_look_at = [run]
+    while to_look_at:
+        next_run = to_look_at.pop()
+        if next_run is target:
+            return True
+        if id(next_run) not in seen:
+            seen.add(id(next_run))
+            to_look_at.extend(next_run.awaits or ())
+    return False

@@ -1,0 +1,199 @@
+"""The state of a run as its steps reach it: who may change it when.
+
+What a path means and what a block copies is decided by the ledger's `RunState`.
+"""
+
+from collections import deque
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from .._errors import WorkflowRuntimeError
+from .._ledger.state import MISSING, Draft, RunState
+from .crew import Crew, Execution, Place
+
+StateT = TypeVar("StateT")
+
+
+class SharedState:
+    """The state of one run and the one execution that may change it."""
+
+    __slots__ = ("_holder", "_line", "state")
+
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+        self._holder: Execution | None = None
+        self._line: deque[tuple[Place, Execution]] | None = None
+
+    async def acquire(self, crew: Crew, execution: Execution) -> None:
+        """Wait until nobody else edits the state; first come, first served."""
+        if self._holder is execution:
+            raise WorkflowRuntimeError(
+                f"step {execution._delivery.desk.node.name!r} changes the state inside its own edit_state block, "
+                f"which would wait for itself; change the object that the block gave you"
+            )
+        if self._holder is None:
+            self._holder = execution
+            return
+        place = Place(crew)
+        if self._line is None:
+            self._line = deque()
+        self._line.append((place, execution))
+        try:
+            await crew.park(execution, place, "the line for edit_state")
+        except BaseException:
+            if place.bell.is_set():
+                self.release()
+            else:
+                self._line.remove((place, execution))
+            raise
+
+    def release(self) -> None:
+        """Let the next one change the state."""
+        if self._line:
+            place, self._holder = self._line.popleft()
+            place.wake()
+        else:
+            self._holder = None
+
+
+class EditBlock(Generic[StateT]):
+    """What ``async with ctx.store.edit_state() as state:`` enters."""
+
+    __slots__ = ("_draft", "_store")
+
+    def __init__(self, store: "StateStore[StateT]") -> None:
+        self._store = store
+        self._draft: Draft | None = None
+
+    async def __aenter__(self) -> StateT:
+        shared = self._store._shared
+        await self._store._begin_change()
+        try:
+            self._draft = shared.state.edit()
+        except BaseException:
+            shared.release()
+            raise
+        return self._draft.view  # type: ignore[no-any-return]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._draft is not None, "a block is left after it was entered"
+        try:
+            if kind is None:
+                self._draft.commit()
+            else:
+                self._draft.discard()
+        finally:
+            self._store._shared.release()
+
+
+class StateStore(Generic[StateT]):
+    """The state of the run, shared by all its steps: ``ctx.store``.
+
+    A change is visible to every other step at once. Paths are dotted: ``"user.profile.name"`` goes through
+    mapping keys, list indices and attributes.
+    """
+
+    __slots__ = ("_execution", "_shared")
+
+    def __init__(self, execution: Execution, shared: SharedState) -> None:
+        self._execution = execution
+        self._shared = shared
+
+    def _crew(self) -> Crew:
+        crew = self._execution._crew
+        if crew is None:
+            raise WorkflowRuntimeError(
+                f"ctx.store was used after its execution of step "
+                f"{self._execution._delivery.desk.node.name!r} had ended; use it while the step runs"
+            )
+        return crew
+
+    async def _begin_change(self) -> None:
+        crew = self._crew()
+        await crew.hop()
+        await self._shared.acquire(crew, self._execution)
+
+    async def get(self, path: str, default: Any = MISSING) -> Any:
+        """Return what is at *path*, as it is stored: do not change it in place.
+
+        Raises:
+            StatePathError: Nothing is there and no *default* was given; a KeyError and a ValueError.
+
+        Cancellation:
+            Nothing has happened.
+        """
+        await self._crew().hop()
+        return self._shared.state.get(path, default)
+
+    async def set(self, path: str, value: Any) -> None:
+        """Put *value* at *path*; mappings on the way are made as needed.
+
+        Raises:
+            StatePathError: The path leads through something that can hold nothing.
+            WorkflowRuntimeError: The typed state declares no such field or is frozen, or this execution has an
+                `edit_state` block open.
+
+        Cancellation:
+            Nothing has happened.
+        """
+        await self._begin_change()
+        try:
+            self._shared.state.set(path, value)
+        finally:
+            self._shared.release()
+
+    async def get_state(self) -> StateT:
+        """Return a copy of the whole state.
+
+        Cancellation:
+            Nothing has happened.
+        """
+        await self._crew().hop()
+        return self._shared.state.get_state()  # type: ignore[no-any-return]
+
+    async def set_state(self, state: StateT) -> None:
+        """Replace the whole state with a copy of *state*.
+
+        Raises:
+            WorkflowRuntimeError: It is not of the run's state type, or this execution has an `edit_state` block
+                open.
+
+        Cancellation:
+            Nothing has happened.
+        """
+        await self._begin_change()
+        try:
+            self._shared.state.set_state(state)
+        finally:
+            self._shared.release()
+
+    async def clear(self) -> None:
+        """Put the state back to what an empty one is.
+
+        Raises:
+            WorkflowRuntimeError: This execution has an `edit_state` block open.
+
+        Cancellation:
+            Nothing has happened.
+        """
+        await self._begin_change()
+        try:
+            self._shared.state.clear()
+        finally:
+            self._shared.release()
+
+    def edit_state(self) -> EditBlock[StateT]:
+        """Change the state exclusively: ``async with ctx.store.edit_state() as state: state["n"] += 1``.
+
+        What the block did is committed when it ends normally and discarded when it raises; others read the
+        committed state meanwhile. Other changes wait for the block.
+
+        Raises:
+            WorkflowRuntimeError: On entering: the state's class is frozen, or this execution has a block open.
+
+        Cancellation:
+            While waiting to enter, nothing has happened; inside the block it is discarded.
+        """
+        return EditBlock(self)

@@ -1,0 +1,217 @@
+"""The class that users derive their workflows from: its steps become a validated graph, and runs of it."""
+
+import math
+from collections.abc import Collection, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from .._declare.workflow import DeclaredWorkflow
+from .._errors import WorkflowRuntimeError, WorkflowValidationError
+from .._events import Event, StartEvent, StopEvent
+from .._graph.model import Graph, build_graph
+from .._ledger.plan import Node, Plan
+from .._ledger.state import RunState
+from .handler import WorkflowHandler
+from .places import Places
+from .run import Run
+
+
+class _Unset(Enum):
+    UNSET = "the workflow's own"
+
+
+_UNSET: Final = _Unset.UNSET
+
+
+class Workflow(DeclaredWorkflow):
+    """Steps that are wired by the events they accept and return.
+
+    Derive from it, and decorate methods with `step`::
+
+        class Greeting(Workflow):
+            @step
+            async def greet(self, ev: StartEvent) -> StopEvent:
+                return StopEvent(result=f"Hello, {ev.name}!")
+
+        result = await Greeting().run(name="world")
+
+    One instance may serve any number of runs at once, also in several event loops.
+    """
+
+    _plan: Plan | None = None
+
+    def __init__(
+        self,
+        *,
+        timeout: float | None = None,
+        verbose: bool = False,
+        num_concurrent_runs: int | None = None,
+        workflow_name: str | None = None,
+        skip_graph_checks: Collection[str] | None = None,
+        extra_events: Sequence[type[Event]] = (),
+    ) -> None:
+        """Validate the graph.
+
+        Args:
+            timeout: Seconds that a run may take; None lets it take any time. Time spent waiting for a human does
+                not count.
+            verbose: Log every execution, to the logger ``anyio_workflows`` at level INFO.
+            num_concurrent_runs: Most runs at once, per event loop; further ones wait their turn. None for no limit.
+            workflow_name: Name for messages; by default that of the class.
+            skip_graph_checks: Mistakes to allow: ``"reachability"``, ``"terminal_event"``, ``"dead_end"``.
+            extra_events: Event classes that no annotation names but that are sent.
+
+        Raises:
+            WorkflowConfigurationError: Among the mistakes is one of the start or stop event.
+            WorkflowValidationError: The steps do not fit together; all mistakes are named.
+        """
+        check_seconds("timeout", timeout)
+        if num_concurrent_runs is not None:
+            check_count("num_concurrent_runs", num_concurrent_runs)
+        self._timeout = timeout
+        self._verbose = verbose
+        self._skip_graph_checks = frozenset(skip_graph_checks or ())
+        self._extra_events = tuple(extra_events)
+        self._workflow_name = workflow_name or type(self).__qualname__.rpartition("<locals>.")[2]
+        what = f"num_concurrent_runs of {self._workflow_name}"
+        self._places = (Places(num_concurrent_runs, what),) if num_concurrent_runs is not None else ()
+        self._plan_version = -1
+        self.validate()
+
+    @property
+    def workflow_name(self) -> str:
+        """Name for messages."""
+        return self._workflow_name
+
+    @property
+    def graph(self) -> Graph:
+        """Its steps and events, as a value to look at."""
+        return self._current_plan().graph
+
+    @property
+    def start_event_class(self) -> type[StartEvent]:
+        """What a run starts with."""
+        return self.graph.start_event_class
+
+    @property
+    def stop_event_class(self) -> type[StopEvent]:
+        """What a run ends with."""
+        return self.graph.stop_event_class
+
+    @property
+    def events(self) -> tuple[type[Event], ...]:
+        """Every event class that is known."""
+        return self.graph.events
+
+    def validate(self) -> None:
+        """Look for mistakes in the declaration; done when it is constructed, and at `run` if steps were added.
+
+        Raises:
+            WorkflowConfigurationError: Among the mistakes is one of the start or stop event.
+            WorkflowValidationError: The steps do not fit together; all mistakes are named.
+        """
+        self._plan_version = DeclaredWorkflow._steps_version
+        self._plan = None
+        declarations = self.step_declarations()
+        graph = build_graph(
+            self._workflow_name,
+            declarations,
+            skip_graph_checks=self._skip_graph_checks,
+            extra_events=self._extra_events,
+        )
+        state_types = {step.state_type for step in declarations if step.state_type is not None}
+        if len(state_types) > 1:
+            names = ", ".join(sorted(kind.__qualname__ for kind in state_types))
+            raise WorkflowValidationError(
+                [f"its steps declare several classes of state ({names}); a run has one state: use one class"],
+                workflow=self._workflow_name,
+            )
+        state_type = next(iter(state_types), None)
+        nodes = tuple(
+            Node(index, step, step.function.__get__(self) if step.is_method else step.function)
+            for index, step in enumerate(declarations)
+        )
+        self._plan = Plan(self._workflow_name, graph, nodes, state_type)
+
+    def _current_plan(self) -> Plan:
+        if "_plan_version" not in self.__dict__:
+            raise WorkflowRuntimeError(
+                f"{type(self).__qualname__} has an __init__ of its own that does not call Workflow's; "
+                f"write super().__init__() in it"
+            )
+        if self._plan is None or self._plan_version != DeclaredWorkflow._steps_version:
+            self.validate()
+        assert self._plan is not None, "validate() makes the plan or raises"
+        return self._plan
+
+    def run(
+        self,
+        start_event: StartEvent | None = None,
+        *,
+        state: object | None = None,
+        run_id: str | None = None,
+        timeout: float | None | _Unset = _UNSET,
+        stream_buffer: int | None = None,
+        **fields: Any,
+    ) -> WorkflowHandler:
+        """Return a run, not yet started: await it, enter it, or give it to a task group or a `RunGroup`.
+
+        Args:
+            start_event: What it starts with; or give its *fields*.
+            state: What its state is at the start: an object of the state's class, a mapping, or `WorkflowHandler.state`
+                of an earlier run. It is copied.
+            run_id: Id of the run; by default a random one.
+            timeout: Seconds that it may take, instead of the workflow's own.
+            stream_buffer: Events that its stream keeps; by default all, for as long as the handler lives.
+            **fields: Fields of the start event.
+
+        Raises:
+            EventFieldsError: The start event has no such field, or lacks one.
+            WorkflowRuntimeError: *start_event* is of another class, or an argument has a wrong value.
+            WorkflowValidationError: Steps were added that do not fit.
+        """
+        plan = self._current_plan()
+        if timeout is _UNSET:
+            timeout = self._timeout
+        else:
+            check_seconds("timeout", timeout)
+        if stream_buffer is not None:
+            check_count("stream_buffer", stream_buffer)
+        run = Run(
+            plan,
+            self._start_event(plan.graph.start_event_class, start_event, fields),
+            state=None if state is None else RunState(plan.state_type, state),
+            run_id=run_id,
+            timeout=timeout,
+            stream_buffer=stream_buffer,
+            places=self._places,
+            is_verbose=self._verbose,
+        )
+        return WorkflowHandler(run)
+
+    def _start_event(self, kind: type[StartEvent], given: StartEvent | None, fields: dict[str, Any]) -> StartEvent:
+        if given is None:
+            return kind(**fields)
+        if fields:
+            raise WorkflowRuntimeError(
+                f"run() of {self._workflow_name} got start_event= and fields of one ({', '.join(fields)}); "
+                f"give one or the other"
+            )
+        if type(given) is not kind:
+            raise WorkflowRuntimeError(
+                f"run() of {self._workflow_name} got start_event={given!r:.200}, but it starts with {kind.__qualname__}"
+            )
+        return given
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Raise `WorkflowRuntimeError` unless *value* is a number of seconds above 0, or None."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and not math.isnan(value) and value > 0):  # type: ignore[arg-type, operator]
+        raise WorkflowRuntimeError(f"{name}={value!r} is no time; give seconds above 0, or None for no limit")
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise `WorkflowRuntimeError` unless *value* is an int above 0."""
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise WorkflowRuntimeError(f"{name}={value!r} is no number of them; give an int above 0, or None for no limit")

@@ -1,0 +1,100 @@
+"""Everything that checks the project; ``nox -l`` lists it."""
+
+from pathlib import Path
+
+import nox
+
+PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+OLDEST = PYTHONS[0]
+
+nox.needs_version = ">=2025.10"
+nox.options.default_venv_backend = "uv|virtualenv"
+# uv would fetch an interpreter that is missing; a session without one is skipped instead.
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "docs", "tests"]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests against the built package."""
+    session.install(".[dev]")
+    session.run("python", "-m", "pytest", *session.posargs, env=INSTALLED_ONLY)
+
+
+# Without it, `python -m` puts the work tree first and the built package goes untested.
+INSTALLED_ONLY = {"PYTHONSAFEPATH": "1"}
+
+
+@nox.session(python=OLDEST)
+def coverage(session: nox.Session) -> None:
+    """Show which lines and branches no test reaches."""
+    session.install(".[dev]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=INSTALLED_ONLY)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session(python=OLDEST)
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest dependencies that are allowed."""
+    if session.venv_backend != "uv":
+        session.skip("pip cannot resolve to the lowest versions; install uv")
+    session.install("--resolution", "lowest-direct", ".[dev]")
+    session.run("python", "-m", "pytest", *session.posargs, env=INSTALLED_ONLY)
+
+
+@nox.session(python=OLDEST)
+def lint(session: nox.Session) -> None:
+    """Check style, spelling, dependencies, layers and the use of AnyIO."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("codespell")
+    session.run("deptry", ".")
+    session.run("lint-imports")
+    sources = map(str, sorted(Path("anyio_workflows").rglob("*.py")))
+    session.run("flake8-async", "--anyio", "--disable=ASYNC109", *sources)
+
+
+@nox.session(python=OLDEST)
+def types(session: nox.Session) -> None:
+    """Check types as mypy sees them, and as users of another checker do."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+    session.run("basedpyright")
+    session.run("basedpyright", "--ignoreexternal", "--verifytypes", "anyio_workflows")
+
+
+SPHINX = ("sphinx-build", "-E", "-n", "-q", "-W", "--keep-going", "-b")
+
+
+@nox.session(python=OLDEST)
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning or a dead reference is an error."""
+    session.install("-e", ".[dev]")
+    session.run(*SPHINX, "html", "docs", "docs/_build/html")
+    session.run(*SPHINX, "doctest", "docs", "docs/_build/doctest")
+
+
+@nox.session(python=OLDEST)
+def examples(session: nox.Session) -> None:
+    """Run every example, with nothing installed but what a user has."""
+    session.install(".[trio,cli]")
+    for example in sorted(Path("examples").glob("*.py")):
+        session.run("python", str(example), *session.posargs)
+
+
+@nox.session(python=OLDEST)
+def bench(session: nox.Session) -> None:
+    """Measure the engine beside its hand-written floors."""
+    session.install(".[trio,cli]", "uvloop")
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session(name="bench-peers", python=OLDEST)
+def bench_peers(session: nox.Session) -> None:
+    """Measure the engine beside other libraries that do the same work."""
+    session.install(".[trio,cli]", "llama-index-workflows", "langgraph", "pydantic-graph", "apache-burr")
+    session.run("python", "benchmarks/peers.py", *session.posargs)
