@@ -52,7 +52,9 @@ class WorkflowRuntimeError(WorkflowError):
 class EventFieldsError(WorkflowRuntimeError, TypeError):
     """An event was made with fields that its class does not declare, or without some that it needs."""
 
-    def __init__(self, event: str, unknown: Sequence[str], missing: Sequence[str], fields: Sequence[str]) -> None:
+    def __init__(
+        self, event: str, unknown: Sequence[str], missing: Sequence[str], fields: Sequence[str]
+    ) -> None:
         super().__init__(event, unknown, missing, fields)
         self.event = event
         """Name of the event class."""
@@ -84,7 +86,9 @@ class StatePathError(WorkflowRuntimeError, KeyError, ValueError):
         """Where on the way it ends, and what is there."""
 
     def __str__(self) -> str:
-        return f"nothing at path {self.path!r} of the run's state: {self.reason}; set it first or give default="
+        return (
+            f"nothing at path {self.path!r} of the run's state: {self.reason}; set it first or give default="
+        )
 
 
 class WorkflowStepDoesNotExistError(WorkflowRuntimeError):
@@ -146,7 +150,9 @@ class WorkflowTimeoutError(WorkflowError, TimeoutError):
         """Names of the steps that were being worked on."""
 
     def __str__(self) -> str:
-        active = f"active steps: {', '.join(self.active_steps)}" if self.active_steps else "no step was active"
+        active = (
+            f"active steps: {', '.join(self.active_steps)}" if self.active_steps else "no step was active"
+        )
         return f"{self.workflow} was not done after {self.timeout} seconds; {active}"
 
 
@@ -163,7 +169,9 @@ class WorkflowCancelledError(WorkflowError):
         """What cancelled it."""
 
     def __str__(self) -> str:
-        return f"run {self.run_id} of {self.workflow} was cancelled" + (f": {self.reason}" if self.reason else "")
+        return f"run {self.run_id} of {self.workflow} was cancelled" + (
+            f": {self.reason}" if self.reason else ""
+        )
 
 
 class WorkflowCancelledByUser(WorkflowCancelledError):

@@ -3,9 +3,11 @@
 Every import gets interpreters of its own, and they take turns.
 """
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,14 +45,17 @@ class ImportCost:
 def import_costs(statements: Mapping[str, str], rounds: int) -> dict[str, ImportCost]:
     """Measure every statement *rounds* times, in turns; those that fail are left out."""
     taken: dict[str, list[tuple[float, float]]] = {}
-    for name, statement in statements.items():
-        if _probe(statement) is not None:  # also compiles what was not
-            taken[name] = []
-    for _ in range(rounds):
-        for name, taken_so_far in taken.items():
-            cost = _probe(statements[name])
-            assert cost is not None, f"{statements[name]} worked once and then no more"
-            taken_so_far.append(cost)
+    # A cache of our own: where the interpreter is told to write no byte code, as in many containers, a
+    # package run from its sources would be compiled again each time, and an installed one not.
+    with tempfile.TemporaryDirectory() as cache:
+        for name, statement in statements.items():
+            if _probe(statement, cache) is not None:  # which has compiled it
+                taken[name] = []
+        for _ in range(rounds):
+            for name, taken_so_far in taken.items():
+                cost = _probe(statements[name], cache)
+                assert cost is not None, f"{statements[name]} worked once and then no more"
+                taken_so_far.append(cost)
     return {
         name: ImportCost(
             seconds=statistics.median(seconds for seconds, _ in costs),
@@ -60,10 +65,12 @@ def import_costs(statements: Mapping[str, str], rounds: int) -> dict[str, Import
     }
 
 
-def _probe(statement: str) -> tuple[float, float] | None:
+def _probe(statement: str, cache: str) -> tuple[float, float] | None:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [sys.executable, "-c", _PROBE.format(statement=statement)],
         cwd=Path(__file__).parent.parent,  # so that an uninstalled work tree is found as well
+        env={**environment, "PYTHONPYCACHEPREFIX": cache},
         capture_output=True,
         text=True,
         check=False,

@@ -7,9 +7,7 @@ import inspect
 from collections.abc import Callable
 from enum import Enum
 from types import NoneType
-from typing import Any, Never, NoReturn, TypeVar, get_args, get_origin
-
-import attrs
+from typing import Any, NamedTuple, Never, NoReturn, TypeVar, get_args, get_origin
 
 from .._events import Event
 from .annotations import Scope, members, resolve
@@ -35,8 +33,7 @@ class CallShape(Enum):
     KEYWORDS = "f(ev=ev, ctx=ctx)"
 
 
-@attrs.frozen(kw_only=True)
-class Signature:
+class Signature(NamedTuple):
     """What a step's signature says."""
 
     shape: CallShape

@@ -199,7 +199,7 @@ def _declaration(function: FunctionType, options: StepOptions, workflow: object)
         is_async=_is_async(function),
         is_method=is_method,
         **options.settled(),
-        **attrs.asdict(signature, recurse=False),
+        **signature._asdict(),
     )
 
 

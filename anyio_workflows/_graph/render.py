@@ -6,8 +6,7 @@ of its own.
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-
-import attrs
+from typing import NamedTuple
 
 from .._declare.wording import name_of
 from .._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
@@ -34,15 +33,13 @@ _COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """Fill and line of each kind of node."""
 
 
-@attrs.frozen
-class _Node:
+class _Node(NamedTuple):
     key: str
     label: str
     kind: str
 
 
-@attrs.frozen
-class _Edge:
+class _Edge(NamedTuple):
     source: str
     target: str
     label: str = ""

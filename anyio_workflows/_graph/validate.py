@@ -4,7 +4,7 @@ Mistakes of a single step are found when it is decorated.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import attrs
 
@@ -19,8 +19,7 @@ RESERVED_START_FIELDS = ("start_event", "state", "run_id", "timeout", "stream_bu
 """Keywords of ``Workflow.run`` that never reach the start event."""
 
 
-@attrs.frozen(kw_only=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake."""
 
     sentence: str

@@ -6,19 +6,18 @@ One `Buffer` is one multiset of a step; whose events it holds until they commit 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
-
-import attrs
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .._errors import WorkflowRuntimeError
 from .._events import Event
 
-Expected: TypeAlias = "Sequence[type[Event]] | Mapping[type[Event], int]"
+EventT = TypeVar("EventT", bound=Event)
+
+Expected: TypeAlias = Sequence[type[EventT]] | Mapping[type[EventT], int]
 """Event types in the order wanted, or how many of each."""
 
 
-@attrs.frozen(slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An event in a buffer, at its place in the order of the `collect_events` calls."""
 
     place: int
@@ -54,7 +53,7 @@ class Buffer:
         self.size += 1
         return entry
 
-    def take(self, expected: Expected) -> list[Entry] | None:
+    def take(self, expected: Expected[Any]) -> list[Entry] | None:
         """Return and remove what *expected* asks for, in its order; None if not all of it is there."""
         # Leaving early on the length keeps a collection linear: counting a list of 10,000 types costs
         # more than everything else that happens to an event.
@@ -73,7 +72,11 @@ class Buffer:
         self.wanted = wanted
         if any(len(self._by_type.get(kind, ())) < count for kind, count in wanted.items()):
             return None
-        oldest = {kind: iter(tuple(islice(self._by_type[kind].values(), count))) for kind, count in wanted.items() if count}
+        oldest = {
+            kind: iter(tuple(islice(self._by_type[kind].values(), count)))
+            for kind, count in wanted.items()
+            if count
+        }
         taken = [next(oldest[kind]) for kind in order]
         for entry in taken:
             del self._by_type[type(entry.event)][entry.place]
@@ -98,37 +101,33 @@ class Buffer:
 
     def entries(self) -> list[Entry]:
         """Return everything buffered, in order of arrival."""
-        return sorted((e for entries in self._by_type.values() for e in entries.values()), key=lambda e: e.place)
+        return sorted(
+            (e for entries in self._by_type.values() for e in entries.values()), key=lambda e: e.place
+        )
 
     def shortfall(self) -> list[tuple[str, int, int]]:
         """Return (type name, how many there are, how many are wanted) for each type of the last call."""
         wanted = dict(self.wanted.items()) or {kind: 0 for kind in self._by_type}
-        return [(kind.__qualname__, len(self._by_type.get(kind, ())), count) for kind, count in wanted.items()]
+        return [
+            (kind.__qualname__, len(self._by_type.get(kind, ())), count) for kind, count in wanted.items()
+        ]
 
-    def validate(self, expected: Expected, step: str) -> None:
+    def validate(self, expected: object, step: str) -> None:
         """Raise `WorkflowRuntimeError` if *expected* is not made of event types."""
         if isinstance(expected, Mapping):
-            kinds: Sequence[Any] = tuple(expected)
-            mark = (-1, kinds[0] if kinds else None, kinds[-1] if kinds else None)
-        elif isinstance(expected, Sequence) and not isinstance(expected, str):
-            kinds = expected
-            mark = (len(kinds), kinds[0] if kinds else None, kinds[-1] if kinds else None)
-        else:
+            for kind, count in expected.items():
+                _check_kind(kind, step)
+                _check_count(kind, count, step)
+            return
+        if not isinstance(expected, Sequence) or isinstance(expected, str):
             raise WorkflowRuntimeError(_wrong(step, expected))
         # The same list comes with every event: looking at all of it each time would make a collection of
-        # n events cost n².
-        if mark == self._validated and not isinstance(expected, Mapping):
-            return
-        for kind in kinds:
-            if not (isinstance(kind, type) and issubclass(kind, Event)):
-                raise WorkflowRuntimeError(_wrong(step, kind))
-        if isinstance(expected, Mapping):
-            for kind, count in expected.items():
-                if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-                    raise WorkflowRuntimeError(
-                        f"step {step!r} collects {count!r} of {kind.__qualname__}; give a number of events, 0 or more"
-                    )
-        self._validated = mark
+        # n events cost n². What a list of the same length hides in its middle is found when it is complete.
+        mark = (len(expected), expected[0], expected[-1]) if expected else None
+        if mark != self._validated:
+            for kind in expected:
+                _check_kind(kind, step)
+            self._validated = mark
 
 
 class _Sequence(Mapping[type[Event], int]):
@@ -153,6 +152,18 @@ class _Sequence(Mapping[type[Event], int]):
 
     def __len__(self) -> int:
         return len(self._counted())
+
+
+def _check_kind(kind: object, step: str) -> None:
+    if not (isinstance(kind, type) and issubclass(kind, Event)):
+        raise WorkflowRuntimeError(_wrong(step, kind))
+
+
+def _check_count(kind: type[Event], count: object, step: str) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise WorkflowRuntimeError(
+            f"step {step!r} collects {count!r} of {kind.__qualname__}; give a number of events, 0 or more"
+        )
 
 
 def _wrong(step: str, given: object) -> str:

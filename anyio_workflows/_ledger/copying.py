@@ -9,7 +9,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, MutableSequence
 from types import MemberDescriptorType, NoneType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
@@ -30,8 +30,7 @@ class _FrozenAttrs:
     """What the `__setattr__` of every frozen attrs class is compared with."""
 
 
-@attrs.frozen
-class Anatomy:
+class Anatomy(NamedTuple):
     """Where the instances of one class written in Python keep their attributes."""
 
     slots: Mapping[str, MemberDescriptorType]

@@ -23,8 +23,8 @@ class Delivery:
         self.event = event
         self.attempt = 1
         self.is_in_work = False
-        self.blocked_in: str | None = None
-        """What its execution waits for, in words for the stall report."""
+        self.blocked_in: object | None = None
+        """What its execution waits for; its str() is for the stall report."""
         self.put: list[tuple[Buffer, Entry]] | None = None
         """What this execution added to collections, until it commits."""
         self.took: list[tuple[Buffer, list[Entry]]] | None = None

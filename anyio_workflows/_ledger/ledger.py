@@ -5,6 +5,7 @@ engine performs. Effects that the engine has to perform are left in `ready` and 
 """
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from .._errors import WorkflowRuntimeError
@@ -18,6 +19,9 @@ from .waiting import Wait, Waits
 
 _MOST_UNHANDLED = 20
 """Unhandled events kept for the stall report, so that a long run stays in constant memory."""
+
+
+_NO_REQUIREMENTS: Mapping[str, Any] = {}
 
 
 class Ledger:
@@ -41,7 +45,9 @@ class Ledger:
         "working",
     )
 
-    def __init__(self, plan: Plan, publish: Callable[[Event], None], desk_type: Callable[..., Desk] = Desk) -> None:
+    def __init__(
+        self, plan: Plan, publish: Callable[[Event], None], desk_type: Callable[..., Desk] = Desk
+    ) -> None:
         self.plan = plan
         self.desks: list[Any] = [None] * len(plan.nodes)
         """One desk per step, made when its first event arrives."""
@@ -119,7 +125,8 @@ class Ledger:
 
     def _is_waited_for(self, event: Event, step: str) -> bool:
         return self._waits is not None and any(
-            wait.delivery.desk.node.name == step and wait.is_answered_by(event) for wait in self._waits.open.values()
+            wait.delivery.desk.node.name == step and wait.is_answered_by(event)
+            for wait in self._waits.open.values()
         )
 
     def _deliver(self, index: int, event: Event) -> None:
@@ -205,8 +212,8 @@ class Ledger:
     # --- collections
 
     def collect(
-        self, delivery: Delivery, event: Event, expected: Expected, buffer_id: str | None
-    ) -> list[Event] | None:
+        self, delivery: Delivery, event: Event, expected: Expected[Any], buffer_id: str | None
+    ) -> list[Any] | None:
         """Add *event* to a collection of the step of *delivery*, and give what is complete.
 
         Raises:
@@ -248,7 +255,7 @@ class Ledger:
         delivery: Delivery,
         event_type: type[Event],
         *,
-        requirements: Mapping[str, Any],
+        requirements: Mapping[str, Any] | None,
         waiter_id: str | None,
     ) -> Wait:
         """Open a wait for *event_type*; it may be answered already, by an event that came before."""
@@ -258,7 +265,7 @@ class Ledger:
             delivery,
             event_type,
             accepts_subclasses=delivery.desk.node.declaration.accept_event_subclasses,
-            requirements=requirements,
+            requirements=requirements or _NO_REQUIREMENTS,
             waiter_id=waiter_id,
         )
         self.waits.add(wait)
@@ -303,14 +310,23 @@ class Ledger:
         names = {delivery.desk.node.name for delivery in self.pending.values() if delivery.is_in_work}
         return tuple(node.name for node in self.plan.nodes if node.name in names)
 
-    def report(self) -> StallReport:
-        """Say what the run is left with."""
+    def report(self, most: int | None = None) -> StallReport:
+        """Say what the run is left with.
+
+        Args:
+            most: Deliveries and waits to name; a run that rests often, with many of them, must not look at all each
+                time. None names all.
+        """
+        waits = self._waits.open if self._waits is not None else {}
         return StallReport(
             collections=tuple(self._half_full()),
-            pending=tuple(_describe(delivery) for delivery in self.pending.values()),
-            waits=tuple(str(wait) for wait in self._waits.open.values()) if self._waits is not None else (),
+            pending=tuple(_describe(delivery) for delivery in islice(self.pending.values(), most)),
+            waits=tuple(str(wait) for wait in islice(waits.values(), most)),
             unconsumed=tuple(self._unconsumed()),
             is_waiting_for_human=self.awaits_human,
+            unnamed=sum(max(0, len(there) - most) for there in (self.pending, waits))
+            if most is not None
+            else 0,
         )
 
     def _half_full(self) -> list[str]:

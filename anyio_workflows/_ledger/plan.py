@@ -66,7 +66,9 @@ class Plan:
 
     __slots__ = ("graph", "name", "nodes", "routes", "state_type")
 
-    def __init__(self, name: str, graph: Graph, nodes: tuple[Node, ...], state_type: type | None = None) -> None:
+    def __init__(
+        self, name: str, graph: Graph, nodes: tuple[Node, ...], state_type: type | None = None
+    ) -> None:
         self.name = name
         self.state_type = state_type
         """The class of the state, None for untyped state."""

@@ -2,7 +2,7 @@
 
 import attrs
 
-_MOST_LINES = 20
+MOST_LINES = 20
 """Lines of one kind in the text; a fan-out of 10,000 must not print 10,000 of them."""
 
 
@@ -25,16 +25,22 @@ class StallReport:
     is_waiting_for_human: bool = False
     """Whether a human may still answer."""
 
+    unnamed: int = 0
+    """Further deliveries and waits, which are not named here."""
+
     def __str__(self) -> str:
+        """Return a line for each."""
         lines = [*_cut(self.collections), *_cut(self.pending), *_cut(self.waits), *_cut(self.unconsumed)]
         if self.is_waiting_for_human:
             lines.append("a human may still answer: more prompts were published than answers received")
+        if self.unnamed:
+            lines.append(f"and {self.unnamed} further deliveries and waits")
         if not lines:
             lines.append("every step has returned and no event is left; no step returned or sent a StopEvent")
         return "\n".join(f"  {line}" for line in lines)
 
 
 def _cut(lines: tuple[str, ...]) -> tuple[str, ...]:
-    if len(lines) <= _MOST_LINES:
+    if len(lines) <= MOST_LINES:
         return lines
-    return (*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more like these")
+    return (*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} more like these")

@@ -10,7 +10,16 @@ from .delivery import Delivery
 class Wait:
     """One `wait_for_event` of one execution."""
 
-    __slots__ = ("accepts_subclasses", "answer", "delivery", "event_type", "number", "requirements", "waiter_id")
+    __slots__ = (
+        "accepts_subclasses",
+        "answer",
+        "delivery",
+        "event_type",
+        "number",
+        "place",
+        "requirements",
+        "waiter_id",
+    )
 
     def __init__(
         self,
@@ -29,14 +38,19 @@ class Wait:
         self.requirements = requirements
         self.waiter_id = waiter_id
         self.answer: Event | None = None
+        self.place: Any = None
+        """Where the engine has its execution wait."""
 
     def is_answered_by(self, event: Event) -> bool:
         """Whether type and requirements are met."""
-        if type(event) is not self.event_type and not (self.accepts_subclasses and isinstance(event, self.event_type)):
+        if type(event) is not self.event_type and not (
+            self.accepts_subclasses and isinstance(event, self.event_type)
+        ):
             return False
         return all(event.get(name, _ABSENT) == value for name, value in self.requirements.items())
 
     def __str__(self) -> str:
+        """Say who waits for what."""
         details = [f"{name}={value!r:.60}" for name, value in self.requirements.items()]
         if self.waiter_id is not None:
             details.append(f"waiter_id={self.waiter_id!r}")

@@ -1,11 +1,8 @@
 """What a step can do to its run while it executes."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
-
-import anyio.from_thread
-import typing_extensions
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .._declare.signature import ContextParameter
 from .._errors import WorkflowRuntimeError
@@ -16,10 +13,15 @@ from .crew import Crew, Execution, Place, Worker
 from .inbox import Inbox
 from .store import SharedState, StateStore
 from .stream import EventStream
+from .threads import in_event_loop
 
-StateT = typing_extensions.TypeVar("StateT", default=Any)
+if TYPE_CHECKING:  # plain `Context` means Context[Any]; before 3.13 only type checkers know defaults
+    import typing_extensions
+
+    StateT = typing_extensions.TypeVar("StateT", default=Any)
+else:
+    StateT = TypeVar("StateT")
 EventT = TypeVar("EventT", bound=Event)
-ResultT = TypeVar("ResultT")
 
 
 class RunOfContext(Protocol):
@@ -130,7 +132,9 @@ class Context(Execution, ContextParameter, Generic[StateT]):
                 inbox.senders.append(place)
             waited_for = inbox
             try:
-                await crew.park(self, place, f"ctx.send to step {inbox.node.name!r}, which has {inbox.pending} pending")
+                await crew.park(
+                    self, place, f"ctx.send to step {inbox.node.name!r}, which has {inbox.pending} pending"
+                )
             except BaseException:
                 if not place.bell.is_set():
                     inbox.senders.remove(place)
@@ -140,8 +144,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         self.send_event(event, step)
 
     def collect_events(
-        self, ev: Event, expected: Expected, buffer_id: str | None = None
-    ) -> list[Event] | None:
+        self, ev: Event, expected: Expected[EventT], buffer_id: str | None = None
+    ) -> list[EventT] | None:
         """Add *ev* to a collection of this step, and give the collection once it is complete.
 
         The collection belongs to the run, the step and *buffer_id*. An execution adds its event once, however
@@ -191,7 +195,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             The wait is closed. An answer that had come goes to the next wait that it matches.
         """
         crew = self._live("wait_for_event")
-        if not (isinstance(event_type, type) and issubclass(event_type, Event)):
+        given: object = event_type
+        if not (isinstance(given, type) and issubclass(given, Event)):
             raise WorkflowRuntimeError(
                 f"step {self.step_name!r} waits for {event_type!r:.200}, which is no event class"
             )
@@ -199,7 +204,10 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         if waiter_event is not None:
             self.write_event_to_stream(waiter_event)
         wait = crew.ledger.open_wait(
-            self._delivery, event_type, requirements=dict(requirements or {}), waiter_id=waiter_id
+            self._delivery,
+            event_type,
+            requirements=dict(requirements) if requirements else None,
+            waiter_id=waiter_id,
         )
         if wait.answer is not None:
             await crew.hop()
@@ -253,17 +261,17 @@ class ThreadContext(Context[StateT]):
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* into the run; returns when it has been routed."""
-        _in_event_loop(super().send_event, event, step)
+        in_event_loop(super().send_event, event, step)
 
     async def send(self, event: Event, step: str | None = None) -> None:
         """Not available in a thread."""
         raise self._not_in_a_thread("send")
 
     def collect_events(
-        self, ev: Event, expected: Expected, buffer_id: str | None = None
-    ) -> list[Event] | None:
+        self, ev: Event, expected: Expected[EventT], buffer_id: str | None = None
+    ) -> list[EventT] | None:
         """Collect as in an async step."""
-        return _in_event_loop(super().collect_events, ev, expected, buffer_id)
+        return in_event_loop(super().collect_events, ev, expected, buffer_id)
 
     async def wait_for_event(
         self,
@@ -278,17 +286,13 @@ class ThreadContext(Context[StateT]):
 
     def write_event_to_stream(self, ev: Event | None) -> None:
         """Write *ev* to the stream of the run."""
-        _in_event_loop(super().write_event_to_stream, ev)
+        in_event_loop(super().write_event_to_stream, ev)
 
     def _not_in_a_thread(self, what: str) -> WorkflowRuntimeError:
         return WorkflowRuntimeError(
             f"ctx.{what} cannot be used in step {self.step_name!r}, a plain function that runs in a worker thread; "
             f"make the step async def, or do this in an async step before or after it"
         )
-
-
-def _in_event_loop(call: Callable[..., ResultT], *arguments: Any) -> ResultT:
-    return anyio.from_thread.run_sync(call, *arguments)
 
 
 def _full_inbox(crew: Crew, event: Event, step: str | None, source: str) -> Inbox | None:

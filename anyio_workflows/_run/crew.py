@@ -7,7 +7,7 @@ come to rest is decided by the run, which fills in the four methods at the end o
 import types
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context as ContextVars
 from time import perf_counter
 from typing import Any
@@ -106,7 +106,6 @@ class Crew(ABC):
     __slots__ = (
         "_hops",
         "_idle",
-        "_waiting",
         "active",
         "base_context",
         "deadline",
@@ -138,7 +137,6 @@ class Crew(ABC):
         self.stretch_end = 0.0
         self._hops = 0
         self._idle: list[Worker] = []
-        self._waiting: dict[int, Place] | None = None
 
     # --- the hot path
 
@@ -157,7 +155,12 @@ class Crew(ABC):
         while ledger.outcome is None:
             inbox = worker.inbox
             if inbox is None:
-                await self._be_idle(worker)
+                if self._is_idle_now(worker):
+                    # An idle worker keeps nothing of its last execution alive.
+                    delivery = execution = context = body = suspended_on = output = None
+                    assert worker.bell is not None, "an idle worker has a bell"
+                    await worker.bell.wait()
+                    self.begin_stretch()
                 continue
             if inbox.shared is not None or not worker.has_token:
                 await self._stand_in_line(worker, inbox)
@@ -193,7 +196,7 @@ class Crew(ABC):
                 else:
                     output = await self._execute_specially(worker, node, execution, delivery)
                 if ledger.outcome is not None:
-                    return
+                    return  # type: ignore[unreachable]  # decided while the body ran
                 if ledger.commit(delivery, output):
                     self.stopped(output)
             except BaseException as error:  # the user's body: whatever it raises is looked at
@@ -203,7 +206,7 @@ class Crew(ABC):
                 execution._crew = None
                 execution._is_driven = False
             if ledger.outcome is not None:
-                return
+                return  # type: ignore[unreachable]  # decided by this very execution
             if self.is_traced:
                 self._trace(delivery, StepState.NOT_RUNNING, output)
             if inbox.senders and not inbox.is_full:
@@ -219,13 +222,12 @@ class Crew(ABC):
         assert inbox is not None, "a worker that has just worked stands at an inbox"
         if worker.has_shared_token:
             self._return_shared_token(worker, inbox)
-        if (
-            worker.has_token
-            and inbox.queued > inbox.starting
-            and not inbox.resumed
-            and inbox.limiter.available_tokens >= 0  # below 0 after total_tokens was lowered
-        ):
-            return
+        if worker.has_token and inbox.queued > inbox.starting and not inbox.resumed:
+            free_tokens = inbox.limiter.available_tokens
+            if free_tokens > 0:  # total_tokens was raised, or somebody outside gave one back
+                self._may_start_at(inbox)
+            if free_tokens >= 0:  # below 0 after total_tokens was lowered
+                return
         self._leave(worker, inbox)
         self._find_work(worker)
 
@@ -306,19 +308,17 @@ class Crew(ABC):
         finally:
             self.worker_ended(worker)
 
-    async def _be_idle(self, worker: Worker) -> None:
+    def _is_idle_now(self, worker: Worker) -> bool:
+        """Find something for *worker* to do, or else note that it waits at its bell from now on."""
+        if self._find_work(worker):  # before flush() sends somebody else there
+            return False
         self.flush()
-        if self._find_work(worker):
-            return
         worker.bell = anyio.Event()
         self._idle.append(worker)
         self.active -= 1
         if not self.active:
             self.rest()
-            if self.ledger.outcome is not None:
-                return
-        await worker.bell.wait()
-        self.begin_stretch()
+        return self.ledger.outcome is None
 
     # --- tokens
 
@@ -336,7 +336,11 @@ class Crew(ABC):
         inbox.holding -= 1
         while inbox.resumed and inbox.try_token(inbox.resumed[0].worker):
             self._hand_token(inbox.resumed.popleft(), inbox)
-        if inbox.queued > inbox.starting and not inbox.is_ready:
+        if inbox.queued > inbox.starting:
+            self._may_start_at(inbox)
+
+    def _may_start_at(self, inbox: Inbox) -> None:
+        if not inbox.is_ready:
             inbox.is_ready = True
             self.ledger.ready.append(inbox)
 
@@ -395,14 +399,20 @@ class Crew(ABC):
 
     # --- waiting inside a step
 
-    async def park(
-        self, execution: Execution, place: Place, blocked_in: str, *, timeout: float | None = None
-    ) -> None:
-        """Wait at *place* on behalf of *execution* until somebody wakes it, or *timeout* seconds have passed.
+    async def park(self, execution: Execution, place: Place, blocked_in: object) -> None:
+        """Wait at *place* on behalf of *execution* until somebody wakes it.
 
         Cancellation:
             The place is left; what it stood for is the caller's to undo.
         """
+        self._enter(place, execution, blocked_in)
+        try:
+            await place.bell.wait()
+        finally:
+            self._leave_place(place, execution)
+
+    def _enter(self, place: Place, execution: Execution, blocked_in: object) -> None:
+        """Note that *execution* is about to wait at *place*; the run may come to rest by that."""
         worker = execution._worker
         if execution._is_driven and not self._is_bounded(worker):
             place.worker = worker
@@ -413,15 +423,10 @@ class Crew(ABC):
         self.flush()
         if place.is_counted and not self.active:
             self.rest()
-        try:
-            if timeout is None:
-                await place.bell.wait()
-            else:
-                with anyio.move_on_after(timeout):
-                    await place.bell.wait()
-        finally:
-            place.count_as_active()
-            execution._delivery.blocked_in = None
+
+    def _leave_place(self, place: Place, execution: Execution) -> None:
+        place.count_as_active()
+        execution._delivery.blocked_in = None
 
     def _is_bounded(self, worker: Worker) -> bool:
         """Whether the step has put a deadline of its own around what it is about to wait for."""
@@ -435,23 +440,26 @@ class Crew(ABC):
         """
         worker = execution._worker
         inbox: Inbox = execution._delivery.desk  # type: ignore[assignment]  # the engine's desks are inboxes
-        place = Place(self)
-        if self._waiting is None:
-            self._waiting = {}
-        self._waiting[wait.number] = place
+        wait.place = place = Place(self)
         gives_token = execution._is_driven and worker.has_token
         if gives_token:
             place.worker = worker
             self._give_token(worker, inbox)
+        self._enter(place, execution, wait)
         try:
-            await self.park(execution, place, str(wait), timeout=timeout)
+            if timeout is None:
+                await place.bell.wait()
+            else:
+                with anyio.move_on_after(timeout):
+                    await place.bell.wait()
         except BaseException:
             if gives_token and not worker.has_token:
                 self._claim_token(worker, inbox)
             self.ledger.give_back(wait)
             raise
         finally:
-            self._waiting.pop(wait.number, None)
+            self._leave_place(place, execution)
+            wait.place = None
             self.ledger.close_wait(wait)
         if gives_token:
             await self._regain_tokens(execution, worker, inbox)
@@ -466,8 +474,8 @@ class Crew(ABC):
 
     def _resume(self, wait: Wait) -> None:
         """Let an execution whose wait was answered go on, once it has a token."""
-        place = (self._waiting or {}).pop(wait.number, None)
-        if place is None:
+        place: Place | None = wait.place
+        if place is None:  # it was answered before it had to wait
             return
         worker = place.worker
         inbox: Inbox = wait.delivery.desk  # type: ignore[assignment]
@@ -613,12 +621,13 @@ def _drive(
         if execution is not None:
             execution._is_driven = False
         crew.flush()
+        resume: Callable[[Any], Any]
         try:
-            value = yield suspended_on
+            argument = yield suspended_on
         except BaseException as error:  # cancellation, mostly: it is the body's to receive
             resume, argument = body.throw, error
         else:
-            resume, argument = body.send, value
+            resume = body.send
         crew.begin_stretch()
         if execution is not None:
             execution._is_driven = True

@@ -1,6 +1,5 @@
 """Runs that outlive the request that asked for them: owned by the lifespan of an application."""
 
-import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,11 +12,10 @@ from anyio.lowlevel import EventLoopToken, current_token
 from .._errors import RunNotFoundError, WorkflowRuntimeError
 from .._events import StartEvent
 from .._ledger.outcome import Cancelled
+from . import log
 from .handler import WorkflowHandler
 from .places import Places
-from .workflow import Workflow, check_count
-
-logger = logging.getLogger("anyio_workflows")
+from .workflow import Workflow, check_count, is_number
 
 
 class RunGroup(AsyncContextManagerMixin):
@@ -32,7 +30,12 @@ class RunGroup(AsyncContextManagerMixin):
     """
 
     def __init__(
-        self, *, max_runs: int | None = None, max_waiting: int | None = None, grace: float = 30.0, keep: int = 1000
+        self,
+        *,
+        max_runs: int | None = None,
+        max_waiting: int | None = None,
+        grace: float = 30.0,
+        keep: int = 1000,
     ) -> None:
         """Make a group; nothing runs before it is entered.
 
@@ -50,7 +53,7 @@ class RunGroup(AsyncContextManagerMixin):
             check_count("max_runs", max_runs)
         if max_waiting is not None:
             check_count("max_waiting", max_waiting)
-        if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
+        if not is_number(grace) or not grace >= 0:
             raise WorkflowRuntimeError(f"grace={grace!r} is no time; give seconds, 0 or more")
         self._places = Places(max_runs, "max_runs of this RunGroup") if max_runs is not None else None
         self._max_waiting = max_waiting
@@ -123,8 +126,12 @@ class RunGroup(AsyncContextManagerMixin):
         tasks = self._open_tasks()
         run_id = options.get("run_id")
         if run_id is not None and (run_id in self._live or run_id in self._ended):
-            raise WorkflowRuntimeError(f"there is a run {run_id!r} in this RunGroup already; give another run_id")
-        waiting = sum(not handler._run.has_begun for handler in self._live.values()) if self._max_waiting else 0
+            raise WorkflowRuntimeError(
+                f"there is a run {run_id!r} in this RunGroup already; give another run_id"
+            )
+        waiting = (
+            sum(not handler._run.has_begun for handler in self._live.values()) if self._max_waiting else 0
+        )
         if self._places is not None and self._max_waiting is not None and waiting >= self._max_waiting:
             raise WorkflowRuntimeError(
                 f"this RunGroup is full: {waiting} runs wait for their turn; try again later, or raise max_waiting"
@@ -164,7 +171,7 @@ class RunGroup(AsyncContextManagerMixin):
             if self._all_ended is not None and not self._live:
                 self._all_ended.set()
         if run.has_failed and not run.was_awaited:
-            logger.error("%s: run %s failed, and nobody awaits it", run.name, run.run_id, exc_info=run.error)
+            log.error("%s: run %s failed, and nobody awaits it", run.name, run.run_id, error=run.error)
 
     def __getitem__(self, run_id: str) -> WorkflowHandler:
         """Return the run of that id, live or lately ended.

@@ -196,10 +196,14 @@ class WorkflowHandler(AsyncContextManagerMixin, Awaitable[Any]):
             self._refuse("async for event in handler.stream_events():\n            ...")
         self._check_loop()
         if offset < 0 or isinstance(offset, bool):
-            raise WorkflowRuntimeError(f"stream_events got offset={offset!r}; give a number of events, 0 or more")
+            raise WorkflowRuntimeError(
+                f"stream_events got offset={offset!r}; give a number of events, 0 or more"
+            )
         if expose_internal:
             self._run.trace()
-        return EventReader(self._run.stream, self._park_reader, offset=offset, expose_internal=expose_internal)
+        return EventReader(
+            self._run.stream, self._park_reader, offset=offset, expose_internal=expose_internal
+        )
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* into the run, to every step that accepts it or to *step* alone.

@@ -5,14 +5,16 @@ Which delivery is next is the ledger's order; whether one may begin is the limit
 
 import math
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import RunVar
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from .._ledger.delivery import Delivery, Desk
 from .._ledger.plan import Node
+
+if TYPE_CHECKING:  # AnyIO loads this module when the first channel is made
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 _shared_limiters: RunVar[dict[Any, anyio.CapacityLimiter]] = RunVar("anyio_workflows_shared_limiters")
 """Per event loop: what the functions given as ``@step(limiter=...)`` returned."""

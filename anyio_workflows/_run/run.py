@@ -1,9 +1,7 @@
 """One run: the scope that holds its tasks, how its outcome is decided, and when it has stalled."""
 
-import logging
 import math
 import random
-import uuid
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -30,7 +28,9 @@ from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger, stop_result
 from .._ledger.outcome import Cancelled, Completed, Failed, Outcome, TimedOut
 from .._ledger.plan import Node, Plan
+from .._ledger.report import MOST_LINES
 from .._ledger.state import RunState
+from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
 from .context import Context, ThreadContext
 from .crew import Crew, Execution, Place, Worker
@@ -38,8 +38,6 @@ from .inbox import Inbox
 from .places import Places
 from .store import SharedState
 from .stream import EventStream
-
-logger = logging.getLogger("anyio_workflows")
 
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
 """The run that the current task works for, its child tasks included."""
@@ -116,7 +114,7 @@ class Run(Crew):
         """Cancelled when the run fails."""
         self.was_awaited = False
         """Somebody waited for its end, and receives a failure."""
-        self._start_event = start_event
+        self._start_event: Event | None = start_event
         self._state = state
         self._shared_state: SharedState | None = None
         self._run_id = run_id
@@ -133,7 +131,7 @@ class Run(Crew):
     def run_id(self) -> str:
         """Id of the run; one that nobody asks for is never made."""
         if self._run_id is None:
-            self._run_id = str(uuid.UUID(int=_run_ids.getrandbits(128), version=4))
+            self._run_id = f"{_run_ids.getrandbits(128):032x}"
         return self._run_id
 
     @property
@@ -169,35 +167,33 @@ class Run(Crew):
         self.deadline = anyio.current_effective_deadline()
         self.base_context = copy_context()
         self.base_context.run(current_run.set, self)
+        host = Worker()
         try:
             async with anyio.create_task_group() as self.tasks:
                 self.is_open = True
-                await self._host()
+                try:
+                    for places in self._places:
+                        await places.take(self, self._is_waited_for_by)
+                    self._begin()
+                    await self.work(host)
+                except anyio.get_cancelled_exc_class():
+                    self.decide(Cancelled("the task that ran it was cancelled"))
+                    raise
+                except GeneratorExit:
+                    self.decide(Cancelled("its event loop was closed"))
+                    raise
+                except (
+                    BaseException
+                ) as error:  # a fault of the engine's; the task group would make a group of it
+                    self._fail(error, None)
         finally:
+            self.worker_ended(host)
             self._close()
         # The run's own scope has swallowed what it cancelled; what the caller was cancelled with meanwhile
         # is the caller's, whatever became of the run.
         await checkpoint_if_cancelled()
         if cancel_requests() > self._known_requests:
             raise_cancelled()
-
-    async def _host(self) -> None:
-        host = Worker()
-        try:
-            for places in self._places:
-                await places.take(self, self._is_waited_for_by)
-            self._begin()
-            await self.work(host)
-        except anyio.get_cancelled_exc_class():
-            self.decide(Cancelled("the task that ran it was cancelled"))
-            raise
-        except GeneratorExit:
-            self.decide(Cancelled("its event loop was closed"))
-            raise
-        except BaseException as error:  # a fault of the engine's; the task group would make a group of it
-            self._fail(error, None)
-        finally:
-            self.worker_ended(host)
 
     def _begin(self) -> None:
         self.has_begun = True
@@ -208,7 +204,7 @@ class Run(Crew):
             self.tasks.start_soon(self._watch_clock, name="anyio_workflows timeout")
         self.begin_stretch()
         if self.is_verbose:
-            logger.info("%s: run %s begins", self.name, self.run_id)
+            log.info("%s: run %s begins", self.name, self.run_id)
 
     def _close(self) -> None:
         self.is_open = False
@@ -221,12 +217,13 @@ class Run(Crew):
         for inbox in self.ledger.desks:
             if inbox is not None:
                 inbox.close()
+        del self.tasks, self.base_context  # a handler may be kept for long
         awaiters, self._awaiters = self._awaiters, None
         self.was_awaited = bool(awaiters)
         for place in awaiters or ():
             place.wake()
         if self.is_verbose:
-            logger.info("%s: run %s has ended: %s", self.name, self.run_id, type(self.ledger.outcome).__name__)
+            log.info("%s: run %s has ended: %s", self.name, self.run_id, type(self.ledger.outcome).__name__)
 
     def limit_by(self, places: Places) -> None:
         """Let the run wait for a place among *places* first."""
@@ -234,7 +231,9 @@ class Run(Crew):
 
     def prepare(self, parent: "Run | None") -> None:
         """Take the start event in, so that it comes before any other, and note the run this one is nested in."""
+        assert self._start_event is not None, "a run is prepared once"
         self.ledger.emit(self._start_event)
+        self._start_event = None  # the delivery has it
         self.parent = parent
         if parent is not None:
             parent.note_await(self)
@@ -278,7 +277,11 @@ class Run(Crew):
                 kind = WorkflowCancelledByUser if by_user else WorkflowCancelledError
                 self._error = kind(self.name, self.run_id, reason)
         self.stream.close(last)
-        if self.body_scope is not None and not self.body_awaits_end and isinstance(outcome, Failed | TimedOut):
+        if (
+            self.body_scope is not None
+            and not self.body_awaits_end
+            and isinstance(outcome, Failed | TimedOut)
+        ):
             self.body_scope.cancel()
         # A host that is alone and has just ended its execution only has to return.
         if self.is_open and (self.spawned or self.ledger.working or not self.active):
@@ -334,7 +337,9 @@ class Run(Crew):
             if rest is None:
                 return True
             error = rest
-        if was_cancelled:  # decided when the scope was cancelled: what clean-ups raise afterwards is no outcome
+        if (
+            was_cancelled
+        ):  # decided when the scope was cancelled: what clean-ups raise afterwards is no outcome
             self.decide(Cancelled("the task that ran it was cancelled"))
         self._fail(error, delivery)
         return False
@@ -347,7 +352,7 @@ class Run(Crew):
             step = delivery.desk.node.name if delivery is not None else None
             self.decide(Failed(error, step, delivery.attempt if delivery is not None else None))
         elif isinstance(self.ledger.outcome, Completed):
-            logger.error("%s: a clean-up failed after run %s was complete", self.name, self.run_id, exc_info=error)
+            log.error("%s: a clean-up failed after run %s was complete", self.name, self.run_id, error=error)
 
     def _unasked_cancellation(self, delivery: Delivery, error: BaseException) -> WorkflowRuntimeError:
         unasked = WorkflowRuntimeError(
@@ -365,8 +370,8 @@ class Run(Crew):
         try:
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
-        except Exception:  # noqa: BLE001  # an exception of the user's that refuses notes does without
-            logger.debug("%r refuses the note %r", type(error), note)
+        except Exception:  # noqa: BLE001, S110  # an exception of the user's that refuses notes does without
+            pass
 
     def _is_cancelled(self) -> bool:
         """Whether the run is cancelled from outside: asked in a task of the run, outside any step's own scope."""
@@ -421,7 +426,7 @@ class Run(Crew):
                 self._pause_clock()
             if not self._is_idle:
                 self._is_idle = True
-                self.stream.append(WorkflowIdleEvent(report=self.ledger.report()))
+                self.stream.append(WorkflowIdleEvent(report=self.ledger.report(most=MOST_LINES)))
             return
         error = WorkflowStalledError(self.name, self.ledger.report())
         self._fail(error, None)
@@ -461,7 +466,7 @@ class Run(Crew):
         self.stream.append(change)
         if self.is_verbose:
             result = f" and gave {change.output_event_name}" if change.output_event_name else ""
-            logger.info(
+            log.info(
                 "%s: step %s is %s with %s%s",
                 self.name,
                 change.name,

@@ -1,14 +1,20 @@
-"""Run a plain function in a worker thread, bounded by the workers of its step alone."""
+"""The way into worker threads and back: a plain function is bounded by the workers of its step alone.
+
+AnyIO's modules for it load `concurrent.futures` and `logging`, a fifth of our import; programs without plain
+functions as steps do without.
+"""
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 _unbounded: RunVar[anyio.CapacityLimiter] = RunVar("anyio_workflows_unbounded")
+
+
+ResultT = TypeVar("ResultT")
 
 
 async def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -25,4 +31,13 @@ async def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     except LookupError:
         limiter = anyio.CapacityLimiter(math.inf)
         _unbounded.set(limiter)
-    return await anyio.to_thread.run_sync(function, *arguments, limiter=limiter)
+    from anyio import to_thread  # see the module's docstring
+
+    return await to_thread.run_sync(function, *arguments, limiter=limiter)
+
+
+def in_event_loop(call: Callable[..., ResultT], *arguments: Any) -> ResultT:
+    """Call *call* in the event loop that has started this thread, and return what it returns."""
+    from anyio import from_thread  # see the module's docstring
+
+    return from_thread.run_sync(call, *arguments)

@@ -1,6 +1,5 @@
 """The class that users derive their workflows from: its steps become a validated graph, and runs of it."""
 
-import math
 from collections.abc import Collection, Sequence
 from enum import Enum
 from typing import Any, Final
@@ -32,6 +31,7 @@ class Workflow(DeclaredWorkflow):
             @step
             async def greet(self, ev: StartEvent) -> StopEvent:
                 return StopEvent(result=f"Hello, {ev.name}!")
+
 
         result = await Greeting().run(name="world")
 
@@ -189,7 +189,9 @@ class Workflow(DeclaredWorkflow):
         )
         return WorkflowHandler(run)
 
-    def _start_event(self, kind: type[StartEvent], given: StartEvent | None, fields: dict[str, Any]) -> StartEvent:
+    def _start_event(
+        self, kind: type[StartEvent], given: StartEvent | None, fields: dict[str, Any]
+    ) -> StartEvent:
         if given is None:
             return kind(**fields)
         if fields:
@@ -204,14 +206,20 @@ class Workflow(DeclaredWorkflow):
         return given
 
 
+def is_number(value: object) -> bool:
+    """Whether *value* can be a time: bool is an int to Python, but no time."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def check_seconds(name: str, value: object) -> None:
     """Raise `WorkflowRuntimeError` unless *value* is a number of seconds above 0, or None."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is not None and not (is_number and not math.isnan(value) and value > 0):  # type: ignore[arg-type, operator]
+    if value is not None and not (is_number(value) and value > 0):  # type: ignore[operator]  # NaN is not above 0
         raise WorkflowRuntimeError(f"{name}={value!r} is no time; give seconds above 0, or None for no limit")
 
 
 def check_count(name: str, value: object) -> None:
     """Raise `WorkflowRuntimeError` unless *value* is an int above 0."""
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise WorkflowRuntimeError(f"{name}={value!r} is no number of them; give an int above 0, or None for no limit")
+        raise WorkflowRuntimeError(
+            f"{name}={value!r} is no number of them; give an int above 0, or None for no limit"
+        )
