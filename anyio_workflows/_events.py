@@ -104,8 +104,9 @@ def _explaining_init(cls: type[Event]) -> Callable[..., None]:
 class StartEvent(Event, any_fields=True):
     """What a run starts with: the keywords of `Workflow.run`, or an instance given as ``start_event=``."""
 
-    if TYPE_CHECKING:  # keywords are attributes; a plain Event subclass stays strict
+    if TYPE_CHECKING:  # any keywords, readable as attributes; a subclass gets an __init__ of its own
 
+        def __init__(self, /, **fields: Any) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
 
 
@@ -115,7 +116,7 @@ class StopEvent(Event, any_fields=True):
     The run's result is `result`; of a subclass, which declares fields of its own, it is the event itself.
     """
 
-    def __init__(self, result: Any = None, **fields: Any) -> None:
+    def __init__(self, /, result: Any = None, **fields: Any) -> None:
         super().__init__(**{"result": result, **fields})
 
     if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class InputRequiredEvent(Event, any_fields=True):
 
     if TYPE_CHECKING:
 
+        def __init__(self, /, **fields: Any) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
 
 
@@ -136,6 +138,7 @@ class HumanResponseEvent(Event, any_fields=True):
 
     if TYPE_CHECKING:
 
+        def __init__(self, /, **fields: Any) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
 
 

@@ -34,10 +34,11 @@ class Buffer:
     attempt, sorts.
     """
 
-    __slots__ = ("_by_type", "_places", "_validated", "buffer_id", "size", "wanted")
+    __slots__ = ("_by_type", "_places", "_step", "_validated", "buffer_id", "size", "wanted")
 
-    def __init__(self, buffer_id: str | None) -> None:
+    def __init__(self, step: str, buffer_id: str | None) -> None:
         self.buffer_id = buffer_id
+        self._step = step
         self.size = 0
         self.wanted: Mapping[type[Event], int] = {}
         """What the last call expected, for the stall report."""
@@ -69,6 +70,8 @@ class Buffer:
                 return None
             order = list(expected)
             wanted = Counter(order)
+            for kind in wanted:
+                _check_kind(kind, self._step)
         self.wanted = wanted
         if any(len(self._by_type.get(kind, ())) < count for kind, count in wanted.items()):
             return None
@@ -106,27 +109,32 @@ class Buffer:
         )
 
     def shortfall(self) -> list[tuple[str, int, int]]:
-        """Return (type name, how many there are, how many are wanted) for each type of the last call."""
-        wanted = dict(self.wanted.items()) or {kind: 0 for kind in self._by_type}
+        """Return (type name, how many there are, how many the last call wanted) for each type."""
+        wanted = dict(self.wanted.items())
+        kinds = {
+            **wanted,
+            **{kind: 0 for kind, entries in self._by_type.items() if entries and kind not in wanted},
+        }
         return [
-            (kind.__qualname__, len(self._by_type.get(kind, ())), count) for kind, count in wanted.items()
+            (getattr(kind, "__qualname__", repr(kind)), len(self._by_type.get(kind, ())), count)
+            for kind, count in kinds.items()
         ]
 
-    def validate(self, expected: object, step: str) -> None:
+    def validate(self, expected: object) -> None:
         """Raise `WorkflowRuntimeError` if *expected* is not made of event types."""
         if isinstance(expected, Mapping):
             for kind, count in expected.items():
-                _check_kind(kind, step)
-                _check_count(kind, count, step)
+                _check_kind(kind, self._step)
+                _check_count(kind, count, self._step)
             return
         if not isinstance(expected, Sequence) or isinstance(expected, str):
-            raise WorkflowRuntimeError(_wrong(step, expected))
+            raise WorkflowRuntimeError(_wrong(self._step, expected))
         # The same list comes with every event: looking at all of it each time would make a collection of
         # n events cost n². What a list of the same length hides in its middle is found when it is complete.
         mark = (len(expected), expected[0], expected[-1]) if expected else None
         if mark != self._validated:
             for kind in expected:
-                _check_kind(kind, step)
+                _check_kind(kind, self._step)
             self._validated = mark
 
 

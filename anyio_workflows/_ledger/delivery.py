@@ -74,5 +74,5 @@ class Desk:
             self.buffers = {}
         buffer = self.buffers.get(buffer_id)
         if buffer is None:
-            buffer = self.buffers[buffer_id] = Buffer(buffer_id)
+            buffer = self.buffers[buffer_id] = Buffer(self.node.name, buffer_id)
         return buffer

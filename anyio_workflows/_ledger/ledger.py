@@ -226,7 +226,7 @@ class Ledger:
                 f"give it the event that the step was called with"
             )
         buffer = delivery.desk.buffer(buffer_id)
-        buffer.validate(expected, step)
+        buffer.validate(expected)
         if not _holds(delivery.put, buffer, event) and not _holds(delivery.spent, buffer, event):
             entry = buffer.put(event)
             if delivery.put is None:

@@ -4,6 +4,7 @@ An asyncio task can be cancelled with `asyncio.Task.cancel`, by `asyncio.timeout
 around ``await handler``. No AnyIO scope shows that; the task's own count of requests does.
 """
 
+import math
 import sys
 from typing import Any, NoReturn
 
@@ -16,15 +17,27 @@ def cancel_requests() -> int:
     return task.cancelling() if task is not None else 0
 
 
-def is_cancelled(known_requests: int) -> bool:
-    """Whether the current task is cancelled from outside: by a scope around it, or by its backend.
+def is_cancelled(scope: anyio.CancelScope, known_requests: int) -> bool:
+    """Whether *scope*, which is around the current task's place, is cancelled from outside.
 
     Args:
-        known_requests: What `cancel_requests` said when the task began.
+        scope: Not cancelled itself.
+        known_requests: What `cancel_requests` said when *scope* was entered.
     """
-    if anyio.current_effective_deadline() == -float("inf"):
-        return True
-    return cancel_requests() > known_requests
+    if not _has_come(anyio.current_effective_deadline()):
+        return cancel_requests() > known_requests
+    # A scope further in, of a step's own, may be the one that is cancelled: look once more without what is
+    # outside.
+    scope.shield = True
+    try:
+        return not _has_come(anyio.current_effective_deadline())
+    finally:
+        scope.shield = False
+
+
+def _has_come(deadline: float) -> bool:
+    # On asyncio a deadline that has passed shows only when its timer had a turn; -inf means cancelled.
+    return deadline != math.inf and deadline <= anyio.current_time()
 
 
 def raise_cancelled() -> NoReturn:

@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from .._declare.signature import ContextParameter
 from .._errors import WorkflowRuntimeError
-from .._events import Event, InputRequiredEvent, StopEvent
+from .._events import Event, InputRequiredEvent
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery
+from .._ledger.outcome import Completed, Outcome
 from .crew import Crew, Execution, Place, Worker
 from .inbox import Inbox
 from .store import SharedState, StateStore
@@ -37,7 +38,7 @@ class RunOfContext(Protocol):
     def shared_state(self) -> SharedState:
         """The state, made when it is first used."""
 
-    def stop_event_sent(self, event: StopEvent) -> None:
+    def decide(self, outcome: Outcome) -> bool:
         """Decide the run at the call."""
 
 
@@ -101,9 +102,12 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         if crew.ledger.outcome is not None:
             return
         if crew.ledger.emit(event, step, source=f"step {self.step_name!r}"):
-            self._run.stop_event_sent(event)  # type: ignore[arg-type]  # emit says that it is a StopEvent
+            self._stop(crew, event)
         elif not self._is_driven:
             crew.flush()
+
+    def _stop(self, crew: Crew, event: Event) -> None:
+        crew.stopped(event)
 
     async def send(self, event: Event, step: str | None = None) -> None:
         """Send *event* like `send_event`, but wait while a receiving step has too much to do.
@@ -263,7 +267,9 @@ class ThreadContext(Context[StateT]):
         """Send *event* into the run; returns when it has been routed."""
         in_event_loop(super().send_event, event, step)
 
-    async def send(self, event: Event, step: str | None = None) -> None:
+    # Plain functions, so that a call that is not awaited is an error as well.
+
+    def send(self, event: Event, step: str | None = None) -> NoReturn:
         """Not available in a thread."""
         raise self._not_in_a_thread("send")
 
@@ -273,20 +279,24 @@ class ThreadContext(Context[StateT]):
         """Collect as in an async step."""
         return in_event_loop(super().collect_events, ev, expected, buffer_id)
 
-    async def wait_for_event(
+    def wait_for_event(
         self,
         event_type: type[EventT],
         waiter_event: Event | None = None,
         waiter_id: str | None = None,
         requirements: Mapping[str, Any] | None = None,
         timeout: float | None = None,
-    ) -> EventT:
+    ) -> NoReturn:
         """Not available in a thread."""
         raise self._not_in_a_thread("wait_for_event")
 
     def write_event_to_stream(self, ev: Event | None) -> None:
         """Write *ev* to the stream of the run."""
         in_event_loop(super().write_event_to_stream, ev)
+
+    def _stop(self, crew: Crew, event: Event) -> None:
+        # No task is running here, only a call from a thread: whose cancellation there might be cannot be asked.
+        self._run.decide(Completed(event))  # type: ignore[arg-type]  # the ledger says that it is a StopEvent
 
     def _not_in_a_thread(self, what: str) -> WorkflowRuntimeError:
         return WorkflowRuntimeError(

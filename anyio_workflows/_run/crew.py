@@ -164,6 +164,10 @@ class Crew(ABC):
                 continue
             if inbox.shared is not None or not worker.has_token:
                 await self._stand_in_line(worker, inbox)
+            # With the tokens in hand: who gave them back first would come behind those who did not.
+            if self._hops >= _HOPS or perf_counter() > self.stretch_end:
+                await self.breathe()
+                continue
             if worker.is_starting:
                 worker.is_starting = False
                 inbox.starting -= 1
@@ -213,8 +217,6 @@ class Crew(ABC):
                 inbox.senders.popleft().wake()
             self._go_on(worker)
             self._hops += 1
-            if self._hops >= _HOPS or perf_counter() > self.stretch_end:
-                await self.breathe()
 
     def _go_on(self, worker: Worker) -> None:
         """Choose where *worker* goes on: with its own step while that has a line, else where one may start."""
@@ -351,9 +353,14 @@ class Crew(ABC):
         place.wake()
 
     def worker_ended(self, worker: Worker) -> None:
-        """Give back what others than this run may wait for."""
-        if worker.has_shared_token and worker.inbox is not None:
+        """Give back what *worker* holds: others than this run may wait for it, or look at it."""
+        if worker.inbox is None:
+            return
+        if worker.has_shared_token:
             self._return_shared_token(worker, worker.inbox)
+        if worker.has_token:
+            worker.has_token = False
+            worker.inbox.limiter.release_on_behalf_of(worker)
 
     def _return_shared_token(self, worker: Worker, inbox: Inbox) -> None:
         assert inbox.shared is not None, "only a shared limiter gives shared tokens"
@@ -365,7 +372,7 @@ class Crew(ABC):
         if not worker.has_token:
             await self._acquire(inbox.limiter, worker)
             worker.has_token = True
-        if inbox.shared is not None and inbox.queued:
+        if inbox.shared is not None and inbox.queued and not worker.has_shared_token:
             await self._acquire(inbox.shared, worker)
             worker.has_shared_token = True
 

@@ -1,11 +1,11 @@
 """Runs that outlive the request that asked for them: owned by the lifespan of an application."""
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 import anyio
-from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskGroup
 from anyio.lowlevel import EventLoopToken, current_token
 
@@ -18,7 +18,7 @@ from .places import Places
 from .workflow import Workflow, check_count, is_number
 
 
-class RunGroup(AsyncContextManagerMixin):
+class RunGroup:
     """The owner of detached runs: one ``async with RunGroup() as runs:`` in the lifespan of a server.
 
     ``handler = runs.start(workflow, ...)`` in a request starts a run that goes on when the request is over;
@@ -52,13 +52,15 @@ class RunGroup(AsyncContextManagerMixin):
         if max_runs is not None:
             check_count("max_runs", max_runs)
         if max_waiting is not None:
-            check_count("max_waiting", max_waiting)
+            check_count("max_waiting", max_waiting, least=0)
+        check_count("keep", keep, least=0)
         if not is_number(grace) or not grace >= 0:
             raise WorkflowRuntimeError(f"grace={grace!r} is no time; give seconds, 0 or more")
         self._places = Places(max_runs, "max_runs of this RunGroup") if max_runs is not None else None
         self._max_waiting = max_waiting
         self._grace = grace
         self._keep = keep
+        self._block: AbstractAsyncContextManager[RunGroup] | None = None
         self._tasks: TaskGroup | None = None
         self._loop: EventLoopToken | None = None
         self._is_closing = False
@@ -66,30 +68,51 @@ class RunGroup(AsyncContextManagerMixin):
         self._ended: dict[str, WorkflowHandler] = {}
         self._all_ended: anyio.Event | None = None
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator["RunGroup", None]:
-        """Own runs until the block is left; see the class.
+    async def __aenter__(self) -> "RunGroup":
+        """Own runs from now on.
 
-        Cancellation:
-            Cancels every run.
+        Raises:
+            WorkflowRuntimeError: The group was entered before.
         """
         if self._loop is not None:
             raise WorkflowRuntimeError(
                 "a RunGroup is entered once; make a new one:\n    async with RunGroup() as runs:"
             )
         self._loop = current_token()
+        self._block = self._own_runs()
+        return await self._block.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Let the runs end, or cancel them; see the class.
+
+        Cancellation:
+            Cancels every run.
+        """
+        assert self._block is not None, "a block is left after it was entered"
+        return await self._block.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _own_runs(self) -> AsyncGenerator["RunGroup", None]:
         body_error: BaseException | None = None
-        async with anyio.create_task_group() as self._tasks:
-            try:
-                yield self
-            except anyio.get_cancelled_exc_class():
-                self._is_closing = True
+        cancelled_class = anyio.get_cancelled_exc_class()
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                try:
+                    yield self
+                except cancelled_class:
+                    self._is_closing = True
+                    raise
+                except BaseException as error:
+                    body_error = error
+                    self._cancel_all(f"the body of its RunGroup raised {type(error).__name__}")
+                else:
+                    await self._drain()
+        except cancelled_class:
+            # An exception that replaces the cancellation leaves the block as itself, as from any other block.
+            if body_error is None:
                 raise
-            except BaseException as error:
-                body_error = error
-                self._cancel_all(f"the body of its RunGroup raised {type(error).__name__}")
-            else:
-                await self._drain()
         if body_error is not None:
             raise body_error
 
@@ -129,16 +152,16 @@ class RunGroup(AsyncContextManagerMixin):
             raise WorkflowRuntimeError(
                 f"there is a run {run_id!r} in this RunGroup already; give another run_id"
             )
-        waiting = (
-            sum(not handler._run.has_begun for handler in self._live.values()) if self._max_waiting else 0
-        )
-        if self._places is not None and self._max_waiting is not None and waiting >= self._max_waiting:
-            raise WorkflowRuntimeError(
-                f"this RunGroup is full: {waiting} runs wait for their turn; try again later, or raise max_waiting"
-            )
+        places = self._places
+        if places is not None and self._max_waiting is not None:
+            if places.is_full and places.waiting >= self._max_waiting:
+                raise WorkflowRuntimeError(
+                    f"this RunGroup is full: {places.waiting} runs wait for a place; "
+                    f"try again later, or raise max_waiting"
+                )
         handler = workflow.run(start_event, **options)
-        if self._places is not None:
-            handler._run.limit_by(self._places)
+        if places is not None:
+            handler._run.limit_by(places)
         handler._start("look it up in the RunGroup", is_detached=True)
         self._live[handler.run_id] = handler
         tasks.start_soon(self._own, handler, name=f"anyio_workflows run of {handler.workflow_name}")

@@ -2,11 +2,11 @@
 
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import Any, NoReturn
 
 import anyio
-from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
@@ -35,7 +35,7 @@ class BodyPlace(Place):
             self.run.body_is_outside = True
 
 
-class WorkflowHandler(AsyncContextManagerMixin, Awaitable[Any]):
+class WorkflowHandler(Awaitable[Any]):
     """One run of a workflow, which does not run before it is told how.
 
     ``result = await handler`` runs it in the calling task. ``async with handler:`` runs it beside the body, which
@@ -43,8 +43,19 @@ class WorkflowHandler(AsyncContextManagerMixin, Awaitable[Any]):
     yours, and `RunGroup.start` in one that outlives the request.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_block",
+        "_body_deadline",
+        "_body_has_failure",
+        "_body_task",
+        "_loop",
+        "_run",
+    )
+
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._block: AbstractAsyncContextManager[WorkflowHandler] | None = None
         self._loop: EventLoopToken | None = None
         self._body_task: int | None = None
         self._body_deadline = 0.0
@@ -129,36 +140,58 @@ class WorkflowHandler(AsyncContextManagerMixin, Awaitable[Any]):
         if self._run.has_failed:
             self._run.result()
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator["WorkflowHandler", None]:
+    async def __aenter__(self) -> "WorkflowHandler":
         """Run it beside the body.
 
-        Leaving the body waits for the run. An exception in the body cancels the run and is raised; a failure of
-        the run cancels the body and is raised, unless the body has received it from ``await handler``.
+        Raises:
+            WorkflowRuntimeError: It was started already.
+        """
+        self._start("enter it once")
+        self._block = self._run_beside_body()
+        return await self._block.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Wait for the run, which an exception in the body cancels.
+
+        A failure of the run cancels the body and is raised, unless the body has received it from ``await handler``.
+        If both fail, the body's exception is raised, with a note about the run's.
 
         Cancellation:
             Cancels the body and the run.
         """
+        assert self._block is not None, "a block is left after it was entered"
+        return await self._block.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _run_beside_body(self) -> AsyncGenerator["WorkflowHandler", None]:
         run = self._run
-        self._start("enter it once")
         body_error: BaseException | None = None
         run.body_is_outside = True
         self._body_task = anyio.get_current_task().id
         self._body_deadline = anyio.current_effective_deadline()
         run.body_scope = body_scope = anyio.CancelScope()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run.drive, name=f"anyio_workflows run of {run.name}")
-            try:
-                with body_scope:
-                    yield self
-            except anyio.get_cancelled_exc_class():
+        cancelled_class = anyio.get_cancelled_exc_class()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(run.drive, name=f"anyio_workflows run of {run.name}")
+                try:
+                    with body_scope:
+                        yield self
+                except cancelled_class:
+                    raise
+                except BaseException as error:
+                    body_error = error
+                    run.decide(Cancelled(f"the body of its 'async with' raised {type(error).__name__}"))
+                run.body_scope = None
+                run.body_parks()
+        except cancelled_class:
+            # An exception that replaces the cancellation leaves the block as itself, as from any other block.
+            if body_error is None:
                 raise
-            except BaseException as error:
-                body_error = error
-                run.decide(Cancelled(f"the body of its 'async with' raised {type(error).__name__}"))
-            run.body_scope = None
-            run.body_parks()
-        self._body_task = None
+        finally:
+            self._body_task = None
         if body_error is not None:
             if run.error is not None and run.has_failed and body_error is not run.error:
                 _add_note(body_error, f"meanwhile the run of {run.name} failed as well: {run.error!r:.500}")

@@ -6,7 +6,7 @@ from contextvars import ContextVar, copy_context
 from typing import Any
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from .._errors import (
     WorkflowCancelledByUser,
@@ -44,6 +44,13 @@ current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run"
 
 _run_ids = random.Random()
 """Where run ids come from; a source of its own, so that it can be seeded."""
+
+
+_BY_ITS_TASK = "the task that ran it was cancelled"
+
+_PASSES_OF_A_TIMER = 3
+"""Checkpoints until a deadline that has passed has cancelled its scope: asyncio runs what is ready first, then the
+timer, then the task that it cancels."""
 
 
 class Run(Crew):
@@ -177,7 +184,7 @@ class Run(Crew):
                     self._begin()
                     await self.work(host)
                 except anyio.get_cancelled_exc_class():
-                    self.decide(Cancelled("the task that ran it was cancelled"))
+                    self.decide(Cancelled(_BY_ITS_TASK))
                     raise
                 except GeneratorExit:
                     self.decide(Cancelled("its event loop was closed"))
@@ -192,6 +199,9 @@ class Run(Crew):
         # The run's own scope has swallowed what it cancelled; what the caller was cancelled with meanwhile
         # is the caller's, whatever became of the run.
         await checkpoint_if_cancelled()
+        if isinstance(self.ledger.outcome, Cancelled) and anyio.current_effective_deadline() != math.inf:
+            for _ in range(_PASSES_OF_A_TIMER):
+                await checkpoint()
         if cancel_requests() > self._known_requests:
             raise_cancelled()
 
@@ -237,6 +247,10 @@ class Run(Crew):
         self.parent = parent
         if parent is not None:
             parent.note_await(self)
+        if (
+            self._places
+        ):  # in the further ones when it has the first: two that hold one each would wait for ever
+            self._places[0].stand_in_line(self)
 
     def note_await(self, run: "Run") -> None:
         """Note that this run cannot end before *run* has."""
@@ -310,16 +324,12 @@ class Run(Crew):
         return isinstance(self.ledger.outcome, Failed | TimedOut)
 
     def stopped(self, event: Event) -> None:
-        """Decide the run by the StopEvent that a step returned, unless it has been cancelled from outside."""
+        """Decide the run by the StopEvent that a step gave, unless it has been cancelled from outside."""
         assert isinstance(event, StopEvent), "the ledger has looked"
         if self._is_cancelled():
-            self.decide(Cancelled("the task that ran it was cancelled"))
+            self.decide(Cancelled(_BY_ITS_TASK))
         else:
             self.decide(Completed(event))
-
-    def stop_event_sent(self, event: StopEvent) -> None:
-        """Decide the run by a StopEvent that was sent."""
-        self.decide(Completed(event))
 
     def failed(self, delivery: Delivery, error: BaseException) -> bool:
         """Take note of what a step raised; True if it is cancellation, which goes on through the task."""
@@ -340,7 +350,7 @@ class Run(Crew):
         if (
             was_cancelled
         ):  # decided when the scope was cancelled: what clean-ups raise afterwards is no outcome
-            self.decide(Cancelled("the task that ran it was cancelled"))
+            self.decide(Cancelled(_BY_ITS_TASK))
         self._fail(error, delivery)
         return False
 
@@ -374,8 +384,8 @@ class Run(Crew):
             pass
 
     def _is_cancelled(self) -> bool:
-        """Whether the run is cancelled from outside: asked in a task of the run, outside any step's own scope."""
-        return is_cancelled(self._known_requests)
+        """Whether the run is cancelled from outside; asked in a task of the run."""
+        return is_cancelled(self.tasks.cancel_scope, self._known_requests)
 
     def step_timed_out(self, node: Node) -> BaseException:
         """Return the error of an attempt that took longer than the step's timeout."""
@@ -428,15 +438,17 @@ class Run(Crew):
                 self._is_idle = True
                 self.stream.append(WorkflowIdleEvent(report=self.ledger.report(most=MOST_LINES)))
             return
-        error = WorkflowStalledError(self.name, self.ledger.report())
-        self._fail(error, None)
+        if self._is_cancelled():
+            self.decide(Cancelled(_BY_ITS_TASK))
+            return
+        self._fail(WorkflowStalledError(self.name, self.ledger.report()), None)
 
     # --- what is outside
 
     def send_from_outside(self, event: Event, step: str | None) -> None:
         """Route an event that comes from outside the run."""
         if self.ledger.emit(event, step, source="the handler"):
-            self.stop_event_sent(event)  # type: ignore[arg-type]  # emit says that it is one
+            self.decide(Completed(event))  # type: ignore[arg-type]  # emit says that it is a StopEvent
         elif self.has_begun:
             self.flush()
 

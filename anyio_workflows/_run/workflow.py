@@ -217,9 +217,7 @@ def check_seconds(name: str, value: object) -> None:
         raise WorkflowRuntimeError(f"{name}={value!r} is no time; give seconds above 0, or None for no limit")
 
 
-def check_count(name: str, value: object) -> None:
-    """Raise `WorkflowRuntimeError` unless *value* is an int above 0."""
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise WorkflowRuntimeError(
-            f"{name}={value!r} is no number of them; give an int above 0, or None for no limit"
-        )
+def check_count(name: str, value: object, *, least: int = 1) -> None:
+    """Raise `WorkflowRuntimeError` unless *value* is an int of at least *least*."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise WorkflowRuntimeError(f"{name}={value!r} is no number of them; give an int of {least} or more")
