@@ -14,7 +14,7 @@ copyright = "2026, the anyio_workflows authors"  # noqa: A001  # the name that S
 release = version = installed_version("anyio-workflows")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples"]
 html_theme = "furo"
 html_title = f"anyio_workflows {release}"
 
@@ -27,6 +27,8 @@ nitpick_ignore_regex = [
         r"(Base)?Exception(Group)?|(Key|OS|Runtime|Timeout|Type|Value)Error|Any|Callable|None",
     ),
     ("py:(class|obj)", r"bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|optional"),
+    # Variables and private classes in signatures: they are readable there, and have no page of their own.
+    ("py:(class|obj)", r"anyio_workflows\._.*|\.\.\.|StateT|EventT|build_graph"),
     ("py:obj", "result"),  # a keyword of StopEvent that is readable as an attribute, but declared nowhere
 ]
 
@@ -43,12 +45,39 @@ napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Cancellation"]
 
 
-def setup(app: Sphinx) -> None:  # noqa: ARG001  # called by Sphinx
-    """Let autodoc find the attribute docstrings of what is re-exported.
+NOT_CONSTRUCTED_BY_USERS = ("Context", "EventReader", "Graph", "StateStore", "WorkflowHandler")
+"""Classes whose objects a user is given; how they are made is private."""
+
+
+def hide_constructor(
+    _app: Sphinx, _what: str, name: str, _obj: object, _options: object, _signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Leave out the constructor's parameters of a class that users don't construct."""
+    return ("", returns) if name.removeprefix("anyio_workflows.") in NOT_CONSTRUCTED_BY_USERS else None
+
+
+def hide_private_bases(_app: Sphinx, _name: str, _obj: object, _options: object, bases: list[type]) -> None:
+    """Leave out base classes that are private: there is nothing to read about them."""
+    bases[:] = [base for base in bases if "._" not in getattr(base, "__module__", "")] or [object]
+
+
+def keep_first_colon(
+    _app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]
+) -> None:
+    """Keep Napoleon from reading the first words of an attribute's docstring, up to a colon, as its type."""
+    if what in ("attribute", "property"):
+        lines[:0] = ["..", ""]  # an empty comment
+
+
+def setup(app: Sphinx) -> None:
+    """Show what is public as users see it, and let autodoc find the attribute docstrings of what is re-exported.
 
     It looks for them in the source of a class's ``__module__``, which is the public package, while they
     stand in the private module that defines the class.
     """
+    app.connect("autodoc-process-signature", hide_constructor)
+    app.connect("autodoc-process-bases", hide_private_bases)
+    app.connect("autodoc-process-docstring", keep_first_colon, priority=400)  # before Napoleon
     public = ModuleAnalyzer.for_module(anyio_workflows.__name__)
     public.analyze()
     for name in sorted(sys.modules):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from .._brief import brief
 from .._errors import WorkflowRuntimeError
 from .._events import Event
 
@@ -176,6 +177,6 @@ def _check_count(kind: type[Event], count: object, step: str) -> None:
 
 def _wrong(step: str, given: object) -> str:
     return (
-        f"step {step!r} called collect_events with {given!r:.200} where an event type belongs; "
+        f"step {step!r} called collect_events with {brief(given)} where an event type belongs; "
         f"give a list of event classes, as [ResultEvent] * 3, or a mapping, as {{ResultEvent: 3}}"
     )

@@ -14,7 +14,18 @@ class Delivery:
     undone.
     """
 
-    __slots__ = ("attempt", "blocked_in", "desk", "event", "is_in_work", "number", "put", "spent", "took")
+    __slots__ = (
+        "attempt",
+        "began",
+        "blocked_in",
+        "desk",
+        "event",
+        "is_in_work",
+        "number",
+        "put",
+        "spent",
+        "took",
+    )
 
     def __init__(self, number: int, desk: "Desk", event: Event) -> None:
         self.number = number
@@ -22,6 +33,8 @@ class Delivery:
         self.desk = desk
         self.event = event
         self.attempt = 1
+        self.began = 0.0
+        """When its first attempt began, in seconds of a clock of the engine's."""
         self.is_in_work = False
         self.blocked_in: object | None = None
         """What its execution waits for; its str() is for the stall report."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
+from .._brief import brief
 from .._errors import WorkflowRuntimeError
 from .._events import Event, HumanResponseEvent, StopEvent, UnhandledEvent
 from .collecting import Entry, Expected
@@ -109,7 +110,8 @@ class Ledger:
             self.publish_prompt(event)
         if route.is_answer:
             self.responses += 1
-        if self._waits is not None and (wait := self._waits.answer(event, step)) is not None:
+        self._number += 1
+        if self._waits is not None and (wait := self._waits.answer(self._number, event, step)) is not None:
             self.answered.append(wait)
             return False
         for index in targets:
@@ -149,7 +151,7 @@ class Ledger:
 
     def _keep_unhandled(self, event: Event, step: str | None, *, is_answer: bool) -> None:
         if is_answer:  # its question may still come
-            self.waits.early.append(event)
+            self.waits.keep(self._number, event)
             return
         if self.unhandled is None:
             self.unhandled = []
@@ -162,7 +164,7 @@ class Ledger:
                 event_type=kind.__name__,
                 qualified_name=f"{kind.__module__}.{kind.__qualname__}",
                 step_name=step,
-                idle=self.working == 0,
+                idle=self.working <= len(self._waits.open if self._waits is not None else ()),
             )
         )
 
@@ -222,7 +224,7 @@ class Ledger:
         step = delivery.desk.node.name
         if not isinstance(event, Event):
             raise WorkflowRuntimeError(
-                f"step {step!r} called collect_events with {event!r:.200}, which is no event; "
+                f"step {step!r} called collect_events with {brief(event)}, which is no event; "
                 f"give it the event that the step was called with"
             )
         buffer = delivery.desk.buffer(buffer_id)
@@ -280,11 +282,11 @@ class Ledger:
         event, wait.answer = wait.answer, None
         if event is None:
             return
-        other = self.waits.answer(event)
+        other = self.waits.answer(wait.answer_number, event)
         if other is not None:
             self.answered.append(other)
         else:
-            self.waits.early.insert(0, event)
+            self.waits.keep(wait.answer_number, event)
 
     # --- at rest
 
@@ -344,11 +346,11 @@ class Ledger:
         return lines
 
     def _unconsumed(self) -> list[str]:
-        lines = [f"nothing accepts {event!r:.200}" for event in self.unhandled or ()]
+        lines = [f"nothing accepts {brief(event)}" for event in self.unhandled or ()]
         if self.unhandled_count > len(lines):
             lines.append(f"nothing accepted {self.unhandled_count - len(lines)} further events")
         early = self._waits.early if self._waits is not None else ()
-        return lines + [f"nothing has asked for {event!r:.200}" for event in early]
+        return lines + [f"nothing has asked for {brief(event)}" for _, event in early]
 
 
 def stop_result(event: StopEvent) -> Any:
@@ -367,4 +369,4 @@ def _describe(delivery: Delivery) -> str:
         how = f"in work, blocked in {delivery.blocked_in}"
     else:
         how = "in work"
-    return f"{delivery.event!r:.200} is pending at step {delivery.desk.node.name!r} ({how})"
+    return f"{brief(delivery.event)} is pending at step {delivery.desk.node.name!r} ({how})"

@@ -23,6 +23,9 @@ class Failed(NamedTuple):
 
     attempts: int | None = None
 
+    elapsed: float | None = None
+    """Seconds from the first attempt to the failure."""
+
 
 class TimedOut(NamedTuple):
     """The run took too long."""

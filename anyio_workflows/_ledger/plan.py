@@ -6,6 +6,7 @@ Made once per workflow; a run only reads it.
 from collections.abc import Callable
 from typing import Any
 
+from .._brief import brief
 from .._declare.signature import CallShape
 from .._declare.step import StepDeclaration
 from .._errors import WorkflowRuntimeError, WorkflowStepDoesNotExistError
@@ -88,7 +89,7 @@ class Plan:
         if route is None:
             if not isinstance(event, Event):
                 raise WorkflowRuntimeError(
-                    f"{source} gave {event!r:.200}, which is no event; return or send an instance of a class "
+                    f"{source} gave {brief(event)}, which is no event; return or send an instance of a class "
                     f"derived from Event, or return None"
                 )
             route = self.routes[event_type] = Route(type(event), self.graph.targets(type(event)))

@@ -1,8 +1,11 @@
 """Decide which open wait an event answers, and keep the answers that come before their question."""
 
+from bisect import insort
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
+from .._brief import brief
 from .._events import Event
 from .delivery import Delivery
 
@@ -13,6 +16,7 @@ class Wait:
     __slots__ = (
         "accepts_subclasses",
         "answer",
+        "answer_number",
         "delivery",
         "event_type",
         "number",
@@ -38,6 +42,8 @@ class Wait:
         self.requirements = requirements
         self.waiter_id = waiter_id
         self.answer: Event | None = None
+        self.answer_number = 0
+        """When the answer came, counted within the run."""
         self.place: Any = None
         """Where the engine has its execution wait."""
 
@@ -51,7 +57,7 @@ class Wait:
 
     def __str__(self) -> str:
         """Say who waits for what."""
-        details = [f"{name}={value!r:.60}" for name, value in self.requirements.items()]
+        details = [f"{name}={brief(value)}" for name, value in self.requirements.items()]
         if self.waiter_id is not None:
             details.append(f"waiter_id={self.waiter_id!r}")
         of_what = f" ({', '.join(details)})" if details else ""
@@ -68,24 +74,27 @@ class Waits:
 
     def __init__(self) -> None:
         self.open: dict[int, Wait] = {}
-        self.early: list[Event] = []
-        """HumanResponseEvents that no step accepts and no wait has taken."""
+        self.early: list[tuple[int, Event]] = []
+        """HumanResponseEvents that no step accepts and no wait has taken, with their number, in order of arrival."""
 
-    def answer(self, event: Event, step: str | None = None) -> Wait | None:
+    def answer(self, number: int, event: Event, step: str | None = None) -> Wait | None:
         """Give *event* to the oldest wait that it answers (of *step*, if named), and close that wait."""
         for wait in self.open.values():
             if (step is None or wait.delivery.desk.node.name == step) and wait.is_answered_by(event):
                 del self.open[wait.number]
-                wait.answer = event
+                wait.answer, wait.answer_number = event, number
                 return wait
         return None
 
-    def add(self, wait: Wait) -> bool:
-        """Open *wait*, or answer it at once with an event that came before; True if answered."""
-        for index, event in enumerate(self.early):
+    def add(self, wait: Wait) -> None:
+        """Open *wait*, or answer it at once with an event that came before."""
+        for place, (number, event) in enumerate(self.early):
             if wait.is_answered_by(event):
-                del self.early[index]
-                wait.answer = event
-                return True
+                del self.early[place]
+                wait.answer, wait.answer_number = event, number
+                return
         self.open[wait.number] = wait
-        return False
+
+    def keep(self, number: int, event: Event) -> None:
+        """Keep an answer for a later wait; one that is given back stands where it stood."""
+        insort(self.early, (number, event), key=itemgetter(0))

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
+from .._brief import brief
 from .._declare.signature import ContextParameter
 from .._errors import WorkflowRuntimeError
 from .._events import Event, InputRequiredEvent
@@ -202,7 +203,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         given: object = event_type
         if not (isinstance(given, type) and issubclass(given, Event)):
             raise WorkflowRuntimeError(
-                f"step {self.step_name!r} waits for {event_type!r:.200}, which is no event class"
+                f"step {self.step_name!r} waits for {brief(event_type)}, which is no event class"
             )
         self._claim_waiter_id(waiter_id)
         if waiter_event is not None:
@@ -244,7 +245,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             return
         if not isinstance(ev, Event):
             raise WorkflowRuntimeError(
-                f"step {self.step_name!r} wrote {ev!r:.200} to the stream, which is no event; "
+                f"step {self.step_name!r} wrote {brief(ev)} to the stream, which is no event; "
                 f"write an instance of a class derived from Event"
             )
         if isinstance(ev, InputRequiredEvent):

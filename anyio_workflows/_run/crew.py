@@ -109,6 +109,7 @@ class Crew(ABC):
         "active",
         "base_context",
         "deadline",
+        "is_torn_down",
         "is_traced",
         "ledger",
         "spawned",
@@ -132,6 +133,8 @@ class Crew(ABC):
         """Tasks started beside the host."""
         self.standing: list[anyio.CapacityLimiter] | None = None
         """Limiters that workers of this run stand in line for."""
+        self.is_torn_down = False
+        """The event loop was closed under the run: a task of it is being thrown away."""
         self.is_traced = False
         """Whether anybody wants to know of each execution."""
         self.stretch_end = 0.0
@@ -165,7 +168,8 @@ class Crew(ABC):
             if inbox.shared is not None or not worker.has_token:
                 await self._stand_in_line(worker, inbox)
             # With the tokens in hand: who gave them back first would come behind those who did not.
-            if self._hops >= _HOPS or perf_counter() > self.stretch_end:
+            now = perf_counter()
+            if self._hops >= _HOPS or now > self.stretch_end:
                 await self.breathe()
                 continue
             if worker.is_starting:
@@ -175,6 +179,7 @@ class Crew(ABC):
             if delivery is None:
                 self._go_on(worker)
                 continue
+            delivery.began = now
             node = inbox.node
             if self.is_traced:
                 self._trace(delivery, StepState.RUNNING)
@@ -201,6 +206,8 @@ class Crew(ABC):
                     output = await self._execute_specially(worker, node, execution, delivery)
                 if ledger.outcome is not None:
                     return  # type: ignore[unreachable]  # decided while the body ran
+                if self.is_traced:
+                    self._trace(delivery, StepState.NOT_RUNNING, output)
                 if ledger.commit(delivery, output):
                     self.stopped(output)
             except BaseException as error:  # the user's body: whatever it raises is looked at
@@ -211,8 +218,6 @@ class Crew(ABC):
                 execution._is_driven = False
             if ledger.outcome is not None:
                 return  # type: ignore[unreachable]  # decided by this very execution
-            if self.is_traced:
-                self._trace(delivery, StepState.NOT_RUNNING, output)
             if inbox.senders and not inbox.is_full:
                 inbox.senders.popleft().wake()
             self._go_on(worker)
@@ -469,7 +474,7 @@ class Crew(ABC):
             wait.place = None
             self.ledger.close_wait(wait)
         if gives_token:
-            await self._regain_tokens(execution, worker, inbox)
+            await self._regain_tokens(execution, worker, inbox, place)
         return wait.answer is not None
 
     def _give_token(self, worker: Worker, inbox: Inbox) -> None:
@@ -511,9 +516,12 @@ class Crew(ABC):
             place = Place(self, worker)
             self._stand_before_the_line(place, inbox)
 
-    async def _regain_tokens(self, execution: Execution, worker: Worker, inbox: Inbox) -> None:
+    async def _regain_tokens(self, execution: Execution, worker: Worker, inbox: Inbox, place: Place) -> None:
         if not worker.has_token:
-            if inbox.try_token(worker):
+            if inbox.resumed and place in inbox.resumed:
+                # The answer came in time and the worker did not: the time is not for that.
+                await self.park(execution, place, "the line for a worker")
+            elif inbox.try_token(worker):
                 inbox.holding += 1
             elif not inbox.holding:
                 inbox.holding += 1
@@ -632,6 +640,7 @@ def _drive(
         try:
             argument = yield suspended_on
         except BaseException as error:  # cancellation, mostly: it is the body's to receive
+            crew.is_torn_down = isinstance(error, GeneratorExit)
             resume, argument = body.throw, error
         else:
             resume = body.send

@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import TaskStatus
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
+from .._brief import brief
 from .._errors import WorkflowRuntimeError
 from .._events import Event
 from .._ledger.outcome import Cancelled
@@ -194,7 +195,7 @@ class WorkflowHandler(Awaitable[Any]):
             self._body_task = None
         if body_error is not None:
             if run.error is not None and run.has_failed and body_error is not run.error:
-                _add_note(body_error, f"meanwhile the run of {run.name} failed as well: {run.error!r:.500}")
+                _add_note(body_error, f"meanwhile the run of {run.name} failed as well: {brief(run.error)}")
             raise body_error
         if run.has_failed and not self._body_has_failure:
             run.result()
@@ -228,7 +229,7 @@ class WorkflowHandler(Awaitable[Any]):
         if self._loop is None:
             self._refuse("async for event in handler.stream_events():\n            ...")
         self._check_loop()
-        if offset < 0 or isinstance(offset, bool):
+        if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
             raise WorkflowRuntimeError(
                 f"stream_events got offset={offset!r}; give a number of events, 0 or more"
             )
@@ -252,7 +253,7 @@ class WorkflowHandler(Awaitable[Any]):
         run = self._run
         if run.ledger.outcome is not None:
             raise WorkflowRuntimeError(
-                f"{event!r:.200} was sent to run {run.run_id} of {run.name}, which has ended "
+                f"{brief(event)} was sent to run {run.run_id} of {run.name}, which has ended "
                 f"({_describe(run)}); send events while it runs"
             )
         run.send_from_outside(event, step)
@@ -380,4 +381,4 @@ def _add_note(error: BaseException, note: str) -> None:
 
 
 def _describe(run: Run) -> str:
-    return f"{type(run.ledger.outcome).__name__.lower()}" + (f": {run.error!r:.200}" if run.error else "")
+    return f"{type(run.ledger.outcome).__name__.lower()}" + (f": {brief(run.error)}" if run.error else "")

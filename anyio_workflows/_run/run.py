@@ -3,11 +3,13 @@
 import math
 import random
 from contextvars import ContextVar, copy_context
+from time import perf_counter
 from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from .._brief import brief
 from .._errors import (
     WorkflowCancelledByUser,
     WorkflowCancelledError,
@@ -279,8 +281,10 @@ class Run(Crew):
         match outcome:
             case Completed(event):
                 last: StopEvent = event
-            case Failed(error, step, attempts):
-                last = WorkflowFailedEvent(step_name=step, exception=error, attempts=attempts)
+            case Failed(error, step, attempts, elapsed):
+                last = WorkflowFailedEvent(
+                    step_name=step, exception=error, attempts=attempts, elapsed_seconds=elapsed
+                )
                 self._error, self._traceback = error, error.__traceback__
             case TimedOut(error, timeout, active_steps):
                 last = WorkflowTimedOutEvent(timeout=timeout, active_steps=active_steps)
@@ -334,10 +338,14 @@ class Run(Crew):
     def failed(self, delivery: Delivery, error: BaseException) -> bool:
         """Take note of what a step raised; True if it is cancellation, which goes on through the task."""
         self.ledger.withdraw(delivery)
-        cancelled_class = anyio.get_cancelled_exc_class()
-        if isinstance(error, GeneratorExit):
+        if isinstance(error, GeneratorExit) and self.is_torn_down:
             return True
+        cancelled_class = anyio.get_cancelled_exc_class()
         was_cancelled = self.ledger.outcome is not None or self._is_cancelled()
+        if was_cancelled:
+            # Decided when the scope was cancelled: what clean-ups raise afterwards is no outcome. And at once: a
+            # task that ends cancelled has its task group cancelled, which then hides where it came from.
+            self.decide(Cancelled(_BY_ITS_TASK))
         if isinstance(error, cancelled_class):
             if was_cancelled:
                 return True
@@ -345,12 +353,8 @@ class Run(Crew):
         elif was_cancelled and isinstance(error, BaseExceptionGroup):
             rest = error.split(cancelled_class)[1]
             if rest is None:
-                return True
+                return False
             error = rest
-        if (
-            was_cancelled
-        ):  # decided when the scope was cancelled: what clean-ups raise afterwards is no outcome
-            self.decide(Cancelled(_BY_ITS_TASK))
         self._fail(error, delivery)
         return False
 
@@ -358,11 +362,16 @@ class Run(Crew):
         if delivery is not None:
             self._add_note(error, delivery)
         self.failures.append(error)
-        if self.ledger.outcome is None:
-            step = delivery.desk.node.name if delivery is not None else None
-            self.decide(Failed(error, step, delivery.attempt if delivery is not None else None))
-        elif isinstance(self.ledger.outcome, Completed):
-            log.error("%s: a clean-up failed after run %s was complete", self.name, self.run_id, error=error)
+        if self.ledger.outcome is not None:
+            if isinstance(self.ledger.outcome, Completed):
+                log.error(
+                    "%s: a clean-up failed after run %s was complete", self.name, self.run_id, error=error
+                )
+        elif delivery is None:
+            self.decide(Failed(error))
+        else:
+            elapsed = perf_counter() - delivery.began
+            self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, elapsed))
 
     def _unasked_cancellation(self, delivery: Delivery, error: BaseException) -> WorkflowRuntimeError:
         unasked = WorkflowRuntimeError(
@@ -375,7 +384,7 @@ class Run(Crew):
     def _add_note(self, error: BaseException, delivery: Delivery) -> None:
         note = (
             f"in step {delivery.desk.node.name!r} of {self.name}, "
-            f"attempt {delivery.attempt} at {delivery.event!r:.200}"
+            f"attempt {delivery.attempt} at {brief(delivery.event)}"
         )
         try:
             if note not in getattr(error, "__notes__", ()):

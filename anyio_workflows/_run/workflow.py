@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from enum import Enum
 from typing import Any, Final
 
+from .._brief import brief
 from .._declare.workflow import DeclaredWorkflow
 from .._errors import WorkflowRuntimeError, WorkflowValidationError
 from .._events import Event, StartEvent, StopEvent
@@ -201,7 +202,7 @@ class Workflow(DeclaredWorkflow):
             )
         if type(given) is not kind:
             raise WorkflowRuntimeError(
-                f"run() of {self._workflow_name} got start_event={given!r:.200}, but it starts with {kind.__qualname__}"
+                f"run() of {self._workflow_name} got start_event={brief(given)}, but it starts with {kind.__qualname__}"
             )
         return given
 
