@@ -13,6 +13,7 @@ import ast
 import os
 import sys
 import sysconfig
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -37,6 +38,8 @@ SKIPPED = {"__pycache__", "dist-packages", "site-packages"}
 
 BATCH = 64
 """Files that one execution of `feed` sends."""
+
+_parsing = threading.Lock()
 
 _BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
 """Where a statement holds others; handlers and cases are none themselves, but hold some."""
@@ -78,8 +81,11 @@ def index_file(path: Path) -> Module | Unparsable:
     """Read and parse the file at *path*; whatever is wrong with it is part of the answer."""
     try:
         source = path.read_bytes()
-        # Bytes, so that the parser finds the encoding by itself.
-        statements = list(_statements(ast.parse(source)))
+        # One at a time: CPython 3.11 counts the depth of the tree it builds for all threads together, and fails
+        # with a SystemError when two of them build one (python/cpython#106905).
+        with _parsing:
+            tree = ast.parse(source)  # bytes, so that the parser finds the encoding by itself
+        statements = list(_statements(tree))
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         return Unparsable(path=path, reason=f"{where}{error.msg}")

@@ -54,7 +54,7 @@ class FanOut(Workflow):
     async def gather(self, ctx: Context, ev: Part) -> StopEvent | None:
         self.begun.append(("gather", ev.number))
         parts = ctx.collect_events(ev, {Part: 2 * self.num_parts})
-        return None if parts is None else StopEvent(result=[part.number for part in parts])  # type: ignore[attr-defined]
+        return None if parts is None else StopEvent(result=[part.number for part in parts])
 
 
 class Suspending(FanOut):

@@ -139,7 +139,7 @@ async def test_s_fail_1_an_event_without_repr_does_not_hide_the_exception() -> N
     with anyio.fail_after(5):
         try:
             await Flow().run()
-        except BaseException as error:  # pytest cannot print it, if it is the wrong one
+        except BaseException as error:  # noqa: BLE001  # pytest cannot print it, if it is the wrong one
             outcome = type(error)
     assert outcome is ValueError
 
@@ -168,7 +168,7 @@ async def test_s_fail_1_exceptions_that_python_uses_itself_do_not_look_like_an_e
     with anyio.fail_after(5):
         try:
             await Calling(raises).run()
-        except BaseException as error:  # a group of BaseExceptions would end pytest
+        except BaseException as error:  # noqa: BLE001  # a group of BaseExceptions would end pytest
             outcome = type(error)
     assert outcome in (RuntimeError, kind)
 
@@ -413,11 +413,9 @@ async def test_s_fail_1_of_a_group_in_a_worker_beside_the_rest_is_kept_too() -> 
         await handler
     groups = handler.failures[1:]
     assert len(groups) == 3
-    cancelled = anyio.get_cancelled_exc_class()
     for group in groups:
         assert isinstance(group, ExceptionGroup)
         assert [type(error) for error in group.exceptions] == [KeyError]
-        assert group.split(cancelled)[0] is None
 
 
 async def test_s_fail_1_a_nested_task_group_of_a_cancelled_step_loses_nothing() -> None:

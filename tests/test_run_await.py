@@ -145,15 +145,14 @@ async def test_s_run_2_further_tasks_get_workflow_cancelled_error_when_the_owner
         await checkpoint()  # it is not cancelled itself
 
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as outer:
-            async with anyio.create_task_group() as owner:
-                owner.start_soon(_await, handler)
-                await flow.begun.wait()
-                outer.start_soon(further)
-                outer.start_soon(further)
-                await checkpoint()
-                await checkpoint()
-                owner.cancel_scope.cancel()
+        async with anyio.create_task_group() as outer, anyio.create_task_group() as owner:
+            owner.start_soon(_await, handler)
+            await flow.begun.wait()
+            outer.start_soon(further)
+            outer.start_soon(further)
+            await checkpoint()
+            await checkpoint()
+            owner.cancel_scope.cancel()
     assert len(caught) == 2
     assert caught[0] is caught[1]
     assert type(caught[0]) is WorkflowCancelledError
@@ -245,6 +244,7 @@ async def test_s_run_2_awaiting_an_ended_run_is_a_checkpoint() -> None:
 
 async def test_s_run_2_a_workflow_serves_any_number_of_runs_at_once() -> None:
     """Nothing of a run lives in its workflow."""
+    present = 0
 
     class Flow(Workflow):
         @step
@@ -257,7 +257,6 @@ async def test_s_run_2_a_workflow_serves_any_number_of_runs_at_once() -> None:
             await all_there.wait()
             return StopEvent(result=await ctx.store.get("number"))
 
-    present = 0
     all_there = anyio.Event()
     flow = Flow()
     results: dict[int, object] = {}

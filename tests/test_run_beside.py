@@ -189,10 +189,9 @@ async def test_s_run_2_a_failure_of_the_run_cancels_child_tasks_of_the_body_too(
             log.append("child")
 
     with anyio.fail_after(5), pytest.raises(ValueError):
-        async with Failing().run(error=ValueError("run")):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(child)
-                await anyio.sleep_forever()
+        async with Failing().run(error=ValueError("run")), anyio.create_task_group() as tasks:
+            tasks.start_soon(child)
+            await anyio.sleep_forever()
     assert log in (["child"], [])  # [] if it was cancelled before it began
 
 
@@ -293,20 +292,19 @@ async def test_s_run_2_a_failure_that_the_body_awaits_is_received_not_a_cancella
     gate = anyio.Event()
     log: list[str] = []
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with Calling(fail).run() as handler:
+        async with anyio.create_task_group() as tasks, Calling(fail).run() as handler:
 
-                async def release() -> None:
-                    await checkpoint()
-                    gate.set()
-
-                tasks.start_soon(release)
-                try:
-                    await handler
-                except ValueError as error:
-                    log.append(str(error))
+            async def release() -> None:
                 await checkpoint()
-                log.append("went on")
+                gate.set()
+
+            tasks.start_soon(release)
+            try:
+                await handler
+            except ValueError as error:
+                log.append(str(error))
+            await checkpoint()
+            log.append("went on")
     assert log == ["run", "went on"]
 
 

@@ -219,16 +219,15 @@ async def test_s_run_2_an_unknown_workflow_option_is_an_error_and_starts_nothing
 async def test_s_run_2_leaving_the_block_lets_runs_end_within_grace() -> None:
     flow = Held()
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with RunGroup(grace=4) as runs:
-                handler = runs.start(flow)
-                await flow.begun.wait()
+        async with anyio.create_task_group() as tasks, RunGroup(grace=4) as runs:
+            handler = runs.start(flow)
+            await flow.begun.wait()
 
-                async def release() -> None:
-                    await _settle()
-                    flow.gate.set()
+            async def release() -> None:
+                await _settle()
+                flow.gate.set()
 
-                tasks.start_soon(release)
+            tasks.start_soon(release)
     assert flow.log == ["begun", "done"]
     assert await handler == "let go"
 
@@ -329,16 +328,15 @@ async def test_s_run_2_nothing_is_started_while_the_group_is_left_or_after() -> 
 
     begun, gate = anyio.Event(), anyio.Event()
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with RunGroup(grace=4) as runs:
-                handler = runs.start(Calling(late))
-                await begun.wait()
+        async with anyio.create_task_group() as tasks, RunGroup(grace=4) as runs:
+            handler = runs.start(Calling(late))
+            await begun.wait()
 
-                async def release() -> None:
-                    await _settle()
-                    gate.set()
+            async def release() -> None:
+                await _settle()
+                gate.set()
 
-                tasks.start_soon(release)
+            tasks.start_soon(release)
         assert "no run can be started" in str(await handler)
         with pytest.raises(WorkflowRuntimeError):
             runs.start(flow)

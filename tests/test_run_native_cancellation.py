@@ -1,6 +1,7 @@
 """S-RUN-2 and S-RUN-3 where cancellation comes past AnyIO: asyncio's own ways, on asyncio only."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import anyio
@@ -90,7 +91,7 @@ async def test_s_run_2_wait_for_takes_a_handler_and_times_out() -> None:
 
 
 async def test_s_run_2_gather_and_task_group_take_handlers() -> None:
-    assert await asyncio.gather(Echo().run(value=1), Echo().run(value=2)) == [1, 2]
+    assert list(await asyncio.gather(Echo().run(value=1), Echo().run(value=2))) == [1, 2]
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(_await(Echo().run(value=3)))
     assert task.result() == 3
@@ -148,10 +149,8 @@ async def test_s_run_3_a_step_that_swallows_task_cancel_does_not_undo_it() -> No
 
     async def swallows(ctx: Context) -> str:
         begun.set()
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await anyio.sleep_forever()
-        except asyncio.CancelledError:  # noqa: ASYNC103
-            pass  # noqa: ASYNC104
         await checkpoint()
         return "swallowed"
 
@@ -169,10 +168,8 @@ async def test_s_run_3_a_step_that_swallows_task_cancel_does_not_undo_it() -> No
 
 async def test_s_run_3_a_step_that_swallows_asyncio_timeout_of_the_callers_does_not_undo_it() -> None:
     async def swallows(ctx: Context) -> str:
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await anyio.sleep_forever()
-        except asyncio.CancelledError:  # noqa: ASYNC103
-            pass  # noqa: ASYNC104
         return "swallowed"
 
     handler = Calling(swallows).run()
@@ -205,7 +202,7 @@ async def test_s_run_3_a_clean_up_that_raises_after_task_cancel_is_kept() -> Non
 
 
 async def test_s_run_3_task_cancel_during_the_clean_ups_of_a_success_passes() -> None:
-    async def cleans_up_slowly(ctx: Context) -> str:
+    async def cleans_up_slowly(ctx: Context) -> None:
         ctx.send_event(StopEvent(result="success"))
         try:
             await anyio.sleep_forever()
@@ -244,10 +241,8 @@ async def test_s_run_3_a_cancellation_that_the_caller_swallowed_before_is_none_o
     """The task's count of requests never goes back; what counts is what comes during the run."""
 
     async def body() -> object:
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(5)
-        except asyncio.CancelledError:  # noqa: ASYNC103
-            pass  # noqa: ASYNC104
         return await Echo().run(value="ran")
 
     with anyio.fail_after(5):

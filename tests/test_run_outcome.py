@@ -403,7 +403,7 @@ async def test_s_run_3_cancel_run_wins_over_the_stop_event_that_comes_after_it()
 async def _in_a_scope(flow: Workflow) -> WorkflowHandler:
     """Await a run of *flow* inside `scope`, which its steps cancel."""
     handler = flow.run()
-    global scope  # noqa: PLW0603  # what the steps of a test reach
+    global scope  # what the steps of a test reach
     with anyio.fail_after(5), anyio.CancelScope() as scope:
         await handler
     return handler
@@ -499,7 +499,6 @@ async def test_s_run_3_what_clean_ups_raise_after_cancellation_is_kept_and_is_no
             await checkpoint()
         finally:
             raise ValueError("clean-up")
-        return StopEvent()
 
     flow = Crowd(last)
     handler = await _in_a_scope(flow)

@@ -172,6 +172,7 @@ async def test_s_run_2_a_place_is_given_back_however_the_run_ends() -> None:
 
 async def test_s_run_2_a_place_is_held_until_the_clean_ups_have_run() -> None:
     """What a limit protects is in use until then."""
+    present = 0
 
     async def body(ctx: Context) -> str:
         nonlocal present
@@ -187,7 +188,6 @@ async def test_s_run_2_a_place_is_held_until_the_clean_ups_have_run() -> None:
             present -= 1
         return "done"
 
-    present = 0
     begun, gate = anyio.Event(), anyio.Event()
     flow = Calling(body, num_concurrent_runs=1)
     with anyio.fail_after(5):
@@ -234,16 +234,15 @@ async def test_s_run_2_a_run_in_line_is_never_called_stalled() -> None:
     """Its body may be parked in it all the while: it waits for another run, which will end."""
     flow = Turns(num_concurrent_runs=1)
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with flow.run(number=0), flow.run(number=1) as second:
+        async with anyio.create_task_group() as tasks, flow.run(number=0), flow.run(number=1) as second:
 
-                async def release() -> None:
-                    await _settle()
-                    flow.gates[0].set()
-                    flow.gates[1].set()
+            async def release() -> None:
+                await _settle()
+                flow.gates[0].set()
+                flow.gates[1].set()
 
-                tasks.start_soon(release)
-                assert await events_of(second) == [StopEvent(result=1)]
+            tasks.start_soon(release)
+            assert await events_of(second) == [StopEvent(result=1)]
 
 
 # --- one's own ancestors
@@ -277,6 +276,8 @@ async def test_s_run_2_ancestors_are_found_through_runs_of_other_workflows_and_b
 
 
 async def test_s_run_2_with_a_limit_of_two_two_generations_fit_and_a_third_is_an_error() -> None:
+    depth = 0
+
     async def body(ctx: Context) -> int:
         nonlocal depth
         depth += 1
@@ -287,7 +288,6 @@ async def test_s_run_2_with_a_limit_of_two_two_generations_fit_and_a_third_is_an
         except WorkflowRuntimeError:
             return 100
 
-    depth = 0
     flow = Calling(body, num_concurrent_runs=2)
     with anyio.fail_after(5):
         assert await flow.run() == 101

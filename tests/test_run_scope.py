@@ -195,6 +195,7 @@ async def test_s_run_1_a_body_longer_than_a_millisecond_is_the_last_before_cance
 @pytest.mark.parametrize("call", ["get", "set", "edit_state", "send"])
 async def test_s_run_1_a_step_that_only_awaits_its_context_is_cancelled_within_16_hops(call: str) -> None:
     """Every await on a Context counts as a hop, else a loop over the state could not be cancelled."""
+    after = -100
 
     class Flow(Workflow):
         @step
@@ -218,7 +219,6 @@ async def test_s_run_1_a_step_that_only_awaits_its_context_is_cancelled_within_1
         @step(num_workers=1, max_pending=1_000_000)
         async def work(self, ev: Work) -> None: ...
 
-    after = -100
     await _until_cancelled(lambda: _run(Flow().run(), "await"))
     assert 0 <= after <= 17
 
@@ -286,11 +286,15 @@ class Prompt(Workflow):
 def _do_nothing() -> None: ...
 
 
+def _cancel_caller() -> None:
+    scopes[-1].cancel()
+
+
 def _fail() -> None:
     raise ValueError("no")
 
 
-@pytest.mark.parametrize("last", [_do_nothing, _fail, lambda: scopes[-1].cancel()])
+@pytest.mark.parametrize("last", [_do_nothing, _fail, _cancel_caller])
 async def test_s_run_1_blocked_steps_are_cancelled_in_the_pass_after_the_decision(
     last: Callable[[], object],
 ) -> None:

@@ -540,10 +540,9 @@ async def test_s_run_4_a_human_who_may_still_answer_is_a_reason_to_wait() -> Non
         handler.send_event(HumanResponseEvent(text="yes"))
 
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with handler:
-                tasks.start_soon(answers)
-                assert await handler == ["yes"]
+        async with anyio.create_task_group() as tasks, handler:
+            tasks.start_soon(answers)
+            assert await handler == ["yes"]
 
 
 async def test_s_run_4_when_every_prompt_is_answered_there_is_no_human_to_wait_for() -> None:
@@ -566,10 +565,9 @@ async def test_s_run_4_prompts_are_counted_against_answers() -> None:
             await checkpoint()
 
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with handler:
-                tasks.start_soon(answers)
-                assert await handler == ["one", "two"]
+        async with anyio.create_task_group() as tasks, handler:
+            tasks.start_soon(answers)
+            assert await handler == ["one", "two"]
 
 
 async def test_s_run_4_a_graph_that_takes_answers_and_publishes_no_prompt_waits() -> None:
@@ -590,10 +588,9 @@ async def test_s_run_4_a_graph_that_takes_answers_and_publishes_no_prompt_waits(
         handler.send_event(HumanResponseEvent(text="by mail"))
 
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with handler:
-                tasks.start_soon(answers)
-                assert await handler == "by mail"
+        async with anyio.create_task_group() as tasks, handler:
+            tasks.start_soon(answers)
+            assert await handler == "by mail"
 
 
 async def test_s_run_4_a_wait_for_event_is_a_reason_to_wait() -> None:
@@ -608,10 +605,9 @@ async def test_s_run_4_a_wait_for_event_is_a_reason_to_wait() -> None:
         handler.send_event(OtherEvent(number=3))
 
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with handler:
-                tasks.start_soon(sends)
-                assert await handler == 3
+        async with anyio.create_task_group() as tasks, handler:
+            tasks.start_soon(sends)
+            assert await handler == 3
 
 
 async def test_s_run_4_when_the_last_wait_has_timed_out_the_rest_is_a_stall() -> None:
@@ -627,16 +623,13 @@ async def test_s_run_4_when_the_last_wait_has_timed_out_the_rest_is_a_stall() ->
 
 
 async def test_s_run_4_answers_that_nobody_asked_for_are_named() -> None:
-    async def asks_for_another(ctx: Context) -> None:
-        await ctx.wait_for_event(HumanResponseEvent, requirements={"to": "me"})
-
-    class Flow(Calling):
+    class Flow(Workflow):
         @step
-        async def call(self, ctx: Context, ev: StartEvent) -> StopEvent | None:
-            await self.body(ctx)
+        async def begin(self, ctx: Context, ev: StartEvent) -> StopEvent | None:
+            await ctx.wait_for_event(HumanResponseEvent, requirements={"to": "me"})
             return None
 
-    handler = Flow(asks_for_another).run()
+    handler = Flow().run()
     with anyio.fail_after(5), pytest.raises(WorkflowStalledError) as caught:
         async with handler:
             handler.send_event(HumanResponseEvent(to="you"))

@@ -37,7 +37,7 @@ class Pairing(Workflow):
     @step
     async def pair(self, ctx: Context, ev: Work) -> StopEvent | None:
         pair = ctx.collect_events(ev, [Work] * 2)
-        return None if pair is None else StopEvent(result=[each.number for each in pair])  # type: ignore[attr-defined]
+        return None if pair is None else StopEvent(result=[each.number for each in pair])
 
 
 async def _settle() -> None:
@@ -163,19 +163,18 @@ async def test_s_run_4_a_deadline_from_before_the_block_is_not_the_bodys_own(
 async def test_s_run_4_a_body_parked_in_another_handler_is_outside_this_one() -> None:
     flow = Held()
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with flow.run() as other, Pairing().run() as handler:
+        async with anyio.create_task_group() as tasks, flow.run() as other, Pairing().run() as handler:
 
-                async def release() -> None:
-                    await _settle()
-                    assert not handler.is_done()
-                    flow.gate.set()
+            async def release() -> None:
+                await _settle()
+                assert not handler.is_done()
+                flow.gate.set()
 
-                tasks.start_soon(release)
-                assert await other == "let go"
-                handler.send_event(Work(number=1))
-                handler.send_event(Work(number=2))
-                assert await handler == [1, 2]
+            tasks.start_soon(release)
+            assert await other == "let go"
+            handler.send_event(Work(number=1))
+            handler.send_event(Work(number=2))
+            assert await handler == [1, 2]
 
 
 async def test_s_run_4_a_body_that_reads_in_a_child_task_is_itself_outside() -> None:

@@ -43,7 +43,7 @@ async def test_s_run_5_a_run_that_takes_too_long_is_a_timeout_error_that_names_t
 def test_s_run_5_the_default_is_no_timeout(backend: str) -> None:
     async def main() -> object:
         async def takes_its_time(ctx: Context) -> str:
-            await anyio.sleep(1e6)
+            await anyio.sleep(50_000)
             return "done"
 
         return await Calling(takes_its_time).run()
@@ -370,6 +370,7 @@ async def test_s_run_5_the_timeout_of_a_step_bounds_its_waits_and_sends_too() ->
 
 async def test_s_run_5_a_step_that_returns_in_spite_of_its_timeout_has_returned() -> None:
     """As under a scope of AnyIO's."""
+
     class Flow(Workflow):
         @step(timeout=0.01)
         async def swallows(self, ev: StartEvent) -> StopEvent:

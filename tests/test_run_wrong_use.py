@@ -261,7 +261,10 @@ async def test_s_run_2_a_step_that_awaits_its_own_run_is_an_error_at_once() -> N
         await handler
 
     handler = Calling(body).run()
-    with anyio.fail_after(5), pytest.raises(WorkflowRuntimeError, match="awaited from inside itself") as caught:
+    with (
+        anyio.fail_after(5),
+        pytest.raises(WorkflowRuntimeError, match="awaited from inside itself") as caught,
+    ):
         await handler
     assert handler.run_id in str(caught.value)
 
@@ -339,6 +342,7 @@ async def test_s_run_2_a_body_inside_a_step_that_awaits_the_outer_run_is_an_erro
 @pytest.mark.parametrize("length", [2, 3])
 async def test_s_run_2_a_ring_of_runs_that_await_each_other_is_an_error_at_once(length: int) -> None:
     """The one that closes the ring gets the error; the others go on with what it gives them."""
+    begun = 0
 
     def awaits(number: int) -> Calling:
         async def body(ctx: Context) -> object:
@@ -354,7 +358,6 @@ async def test_s_run_2_a_ring_of_runs_that_await_each_other_is_an_error_at_once(
 
         return Calling(body)
 
-    begun = 0
     all_begun = anyio.Event()
     handlers = [awaits(number).run() for number in range(length)]
     with anyio.fail_after(5):
@@ -429,35 +432,37 @@ async def test_s_run_2_a_detached_run_may_await_the_run_that_started_it() -> Non
 
 async def test_s_run_2_a_step_may_run_and_await_other_runs() -> None:
     """Also the same workflow again, as long as nothing waits for itself."""
+    depth = 0
 
     async def body(ctx: Context) -> Any:
         nonlocal depth
         depth += 1
         return [await flow.run()] if depth < 4 else []
 
-    depth = 0
     flow = Calling(body)
     with anyio.fail_after(5):
         assert await flow.run() == [[[[]]]]
 
 
-async def test_s_run_2_a_task_that_a_step_starts_outside_the_run_may_await_it() -> None:
-    """It is in a task group of the application's; the run can end without it."""
+async def test_s_run_2_a_task_that_a_step_starts_counts_as_inside_wherever_it_lives() -> None:
+    """Its context variables say whose it is, and nothing says that the step will not wait for it."""
 
     async def body(ctx: Context) -> str:
         tasks.start_soon(watch)
         await checkpoint()
+        await watched.wait()
         return "done"
 
     async def watch() -> None:
-        results.append(await handler)
+        with pytest.raises(WorkflowRuntimeError, match="from inside itself"):
+            await handler
+        watched.set()
 
-    results: list[object] = []
+    watched = anyio.Event()
     handler = Calling(body).run()
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
-            await handler
-    assert results == ["done"]
+            assert await handler == "done"
 
 
 async def test_s_run_2_the_stop_event_of_an_ended_run_stays_readable_from_anywhere() -> None:

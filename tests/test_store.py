@@ -566,5 +566,8 @@ async def test_s_state_3_a_plain_function_has_no_store_and_is_told_so() -> None:
             ctx.store  # noqa: B018  # reading it is the use
             return StopEvent()
 
-    with anyio.fail_after(5), pytest.raises(WorkflowRuntimeError, match=r"ctx\.store cannot be used in step 'begin'"):
+    with (
+        anyio.fail_after(5),
+        pytest.raises(WorkflowRuntimeError, match=r"ctx\.store cannot be used in step 'begin'"),
+    ):
         await Flow().run()

@@ -621,3 +621,86 @@ async def test_s_wait_3_a_cancelled_wait_runs_its_clean_up_at_once() -> None:
 
     with anyio.fail_after(5):
         assert await OneWorker(body, count=2).run() == {1: None, 2: None}
+
+
+async def test_s_wait_3_a_step_whose_wait_was_cancelled_may_wait_again_without_a_worker() -> None:
+    """It went on beside the one that has the worker; its next answer finds it all the same."""
+    scope = anyio.CancelScope()
+    gate = anyio.Event()
+
+    async def body(ctx: Context, ev: Job) -> Answer | None:
+        if ev.number == 2:
+            await gate.wait()
+            return None
+        with scope:
+            await ctx.wait_for_event(Answer)
+        return await ctx.wait_for_event(Answer)
+
+    with anyio.fail_after(5):
+        async with OneWorker(body, count=2).run() as handler:
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            handler.send_event(Answer(number=1))
+            await anyio.wait_all_tasks_blocked()
+            gate.set()
+            assert await handler == {1: Answer(number=1), 2: None}
+    assert handler.limiter("work").borrowed_tokens == 0
+
+
+async def test_s_wait_3_a_second_wait_after_a_cancelled_one_holds_no_worker_token_either() -> None:
+    """The worker that it stood in line for goes to the next delivery."""
+    scope = anyio.CancelScope()
+    gate = anyio.Event()
+    begun: list[int] = []
+
+    async def body(ctx: Context, ev: Job) -> Answer | None:
+        begun.append(ev.number)
+        if ev.number == 1:
+            with scope:
+                await ctx.wait_for_event(Answer)
+            return await ctx.wait_for_event(Answer)
+        await gate.wait()
+        return None
+
+    with anyio.fail_after(5):
+        async with OneWorker(body, count=3).run() as handler:
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert begun == [1, 2]
+            gate.set()
+            await anyio.wait_all_tasks_blocked()
+            assert begun == [1, 2, 3]
+            handler.send_event(Answer(number=1))
+            assert await handler == {1: Answer(number=1), 2: None, 3: None}
+
+
+async def test_s_wait_3_after_a_cancelled_wait_the_worker_is_there_for_the_next() -> None:
+    """Whatever the cancelled step did in the line for it: ended, waited for something else, or waited again."""
+    scopes = [anyio.CancelScope() for _ in range(3)]
+    gate = anyio.Event()
+
+    async def body(ctx: Context, ev: Job) -> None:
+        if ev.number == 4:
+            await gate.wait()
+        if ev.number > 3:
+            return
+        with scopes[ev.number - 1]:
+            await ctx.wait_for_event(Answer)
+        if ev.number == 2:
+            await checkpoint()
+            ctx.send_event(Signal())
+        if ev.number == 3:
+            with anyio.move_on_after(0.01):
+                await ctx.wait_for_event(Answer)
+
+    with anyio.fail_after(5):
+        async with OneWorker(body, count=20).run() as handler:
+            await anyio.wait_all_tasks_blocked()
+            for scope in scopes:
+                scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            gate.set()
+            assert len(await handler) == 20
+    assert handler.limiter("work").borrowed_tokens == 0

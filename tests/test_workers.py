@@ -232,6 +232,24 @@ async def test_s_work_1_lowered_tokens_count_from_the_next_execution_on() -> Non
             handler.send_event(StopEvent())
 
 
+async def test_s_work_1_a_step_without_tokens_rests_until_it_gets_some() -> None:
+    """Whoever lowers them to 0 stops the step for a while; that is no stall."""
+    crowd = Crowd()
+    workflow = Gated(crowd)
+    with anyio.fail_after(5):
+        async with workflow.run(count=6) as handler:
+            await anyio.wait_all_tasks_blocked()
+            handler.limiter("work").total_tokens = 0
+            for gate in workflow.gates:
+                gate.set()
+            await anyio.wait_all_tasks_blocked()
+            assert (crowd.inside, crowd.total) == (0, 4)
+            handler.limiter("work").total_tokens = 1
+            await anyio.wait_all_tasks_blocked()
+            assert (crowd.inside, crowd.total) == (0, 6)
+            handler.send_event(StopEvent())
+
+
 # --- S-WORK-2: plain functions
 
 

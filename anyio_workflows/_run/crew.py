@@ -312,6 +312,9 @@ class Crew(ABC):
     async def _work_beside(self, worker: Worker) -> None:
         try:
             await self.work(worker)
+        except BaseException as error:
+            if not self.task_ended_with(error):
+                raise
         finally:
             self.worker_ended(worker)
 
@@ -332,11 +335,17 @@ class Crew(ABC):
     def _leave(self, worker: Worker, inbox: Inbox) -> None:
         """Give up the place of *worker* at *inbox*."""
         worker.inbox = None
+        self._give_tokens(worker, inbox)
+
+    def _give_tokens(self, worker: Worker, inbox: Inbox) -> None:
+        """Give back what *worker* holds there, or the turn it has in the line for it."""
+        if worker.has_shared_token:
+            self._return_shared_token(worker, inbox)
         if worker.has_token:
             worker.has_token = False
             inbox.limiter.release_on_behalf_of(worker)
             self._token_freed(inbox)
-        elif inbox.resumed:  # it stood in line for its token when its wait was cancelled
+        elif inbox.resumed:  # its wait was cancelled, and it went on without
             inbox.resumed = deque(place for place in inbox.resumed if place.worker is not worker)
 
     def _token_freed(self, inbox: Inbox) -> None:
@@ -453,10 +462,10 @@ class Crew(ABC):
         worker = execution._worker
         inbox: Inbox = execution._delivery.desk  # type: ignore[assignment]  # the engine's desks are inboxes
         wait.place = place = Place(self)
-        gives_token = execution._is_driven and worker.has_token
+        gives_token = execution._is_driven
         if gives_token:
             place.worker = worker
-            self._give_token(worker, inbox)
+            self._give_tokens(worker, inbox)
         self._enter(place, execution, wait)
         try:
             if timeout is None:
@@ -476,13 +485,6 @@ class Crew(ABC):
         if gives_token:
             await self._regain_tokens(execution, worker, inbox, place)
         return wait.answer is not None
-
-    def _give_token(self, worker: Worker, inbox: Inbox) -> None:
-        if worker.has_shared_token:
-            self._return_shared_token(worker, inbox)
-        worker.has_token = False
-        inbox.limiter.release_on_behalf_of(worker)
-        self._token_freed(inbox)
 
     def _resume(self, wait: Wait) -> None:
         """Let an execution whose wait was answered go on, once it has a token."""
@@ -590,6 +592,10 @@ class Crew(ABC):
     @abstractmethod
     def failed(self, delivery: Delivery, error: BaseException) -> bool:
         """A step raised, or gave no event; True if *error* has to go on through the task."""
+
+    @abstractmethod
+    def task_ended_with(self, error: BaseException) -> bool:
+        """A task of the run ends by *error*, which is no step's; True if it stops here."""
 
     @abstractmethod
     def rest(self) -> None:

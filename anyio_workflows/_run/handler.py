@@ -229,7 +229,8 @@ class WorkflowHandler(Awaitable[Any]):
         if self._loop is None:
             self._refuse("async for event in handler.stream_events():\n            ...")
         self._check_loop()
-        if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
+        given: object = offset
+        if not isinstance(given, int) or isinstance(given, bool) or given < 0:
             raise WorkflowRuntimeError(
                 f"stream_events got offset={offset!r}; give a number of events, 0 or more"
             )

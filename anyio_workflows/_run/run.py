@@ -185,16 +185,9 @@ class Run(Crew):
                         await places.take(self, self._is_waited_for_by)
                     self._begin()
                     await self.work(host)
-                except anyio.get_cancelled_exc_class():
-                    self.decide(Cancelled(_BY_ITS_TASK))
-                    raise
-                except GeneratorExit:
-                    self.decide(Cancelled("its event loop was closed"))
-                    raise
-                except (
-                    BaseException
-                ) as error:  # a fault of the engine's; the task group would make a group of it
-                    self._fail(error, None)
+                except BaseException as error:
+                    if not self.task_ended_with(error):
+                        raise
         finally:
             self.worker_ended(host)
             self._close()
@@ -206,6 +199,21 @@ class Run(Crew):
                 await checkpoint()
         if cancel_requests() > self._known_requests:
             raise_cancelled()
+
+    def task_ended_with(self, error: BaseException) -> bool:
+        """Decide what an exception means that leaves a task of the run; True if it stops here.
+
+        Cancellation is decided at once: the task group is cancelled by a task that ends so, which would hide that it
+        came from outside.
+        """
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            self.decide(Cancelled(_BY_ITS_TASK))
+            return False
+        if isinstance(error, GeneratorExit):
+            self.decide(Cancelled("its event loop was closed"))
+            return False
+        self._fail(error, None)  # a fault of the engine's, of which the task group would make a group
+        return True
 
     def _begin(self) -> None:
         self.has_begun = True
@@ -408,7 +416,12 @@ class Run(Crew):
             self._clock = clock
             if self._is_idle and self.ledger.awaits_human:  # paused before this task began
                 clock.deadline = math.inf
-            await anyio.sleep_forever()
+            try:
+                await anyio.sleep_forever()
+            except BaseException as error:
+                if not clock.cancel_called:
+                    self.task_ended_with(error)
+                raise
         if clock.cancelled_caught:
             assert self.timeout is not None, "only a run with a timeout has a clock"
             active = self.ledger.active_steps()

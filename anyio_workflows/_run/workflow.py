@@ -178,6 +178,11 @@ class Workflow(DeclaredWorkflow):
             check_seconds("timeout", timeout)
         if stream_buffer is not None:
             check_count("stream_buffer", stream_buffer)
+        given_id: object = run_id
+        if given_id is not None and not isinstance(given_id, str):
+            raise WorkflowRuntimeError(
+                f"run_id={given_id!r} is no id; give a str, or nothing for a random one"
+            )
         run = Run(
             plan,
             self._start_event(plan.graph.start_event_class, start_event, fields),
