@@ -22,7 +22,10 @@ from anyio_workflows import Context, Event, StartEvent, StopEvent, Workflow, ste
 
 KINDS: list[type[Event]] = [
     StartEvent,
-    *(type(f"E{n}", (Event,), {"__annotations__": {"uid": int, "fuel": int, "world": Any}}) for n in range(1, 5)),
+    *(
+        type(f"E{n}", (Event,), {"__annotations__": {"uid": int, "fuel": int, "world": Any}})
+        for n in range(1, 5)
+    ),
 ]
 """Event classes by number; a program starts with number 0."""
 
@@ -36,7 +39,7 @@ class Said(Event):
     uid: int
 
 
-class Boom(Exception):  # noqa: N818  # what a toy raises
+class Boom(Exception):
     """A toy has ended its run with a failure."""
 
 
@@ -150,7 +153,9 @@ def programs(draw: st.DrawFn) -> Program:
 
 def _draw_toy(draw: st.DrawFn, accepts: Sequence[int]) -> Toy:
     collected = st.lists(st.sampled_from(accepts), min_size=2, max_size=3)
-    is_async, has_context = draw(st.sampled_from([(True, True)] * 4 + [(True, False), (False, True), (False, False)]))
+    is_async, has_context = draw(
+        st.sampled_from([(True, True)] * 4 + [(True, False), (False, True), (False, False)])
+    )
     collects = draw(st.none() | st.none() | collected) if has_context and 0 not in accepts else None
     ways = st.sampled_from(["return", "send_event", "send"])
     return Toy(
@@ -218,7 +223,7 @@ class World:
         self.from_threads: set[int] = set()
         """Uids that were sent by plain functions: of these nobody knows when exactly."""
         self.running: Counter[int] = Counter()
-        self.unfinished: Counter[int] = Counter({index: 1 for index in program.receivers(0)})
+        self.unfinished: Counter[int] = Counter(dict.fromkeys(program.receivers(0), 1))
         """Deliveries of each toy that have not ended, those sent by plain functions left out."""
         self._lock = threading.Lock()
         self._uids = count(1)
@@ -348,6 +353,7 @@ async def _count(index: int, ctx: Context, world: World) -> StopEvent | None:
         case "send":
             world.note("stop", index, n)
             ctx.send_event(StopEvent(result=n))
+            ctx.write_event_to_stream(Said(uid=-1))  # too late, and in vain
             await checkpoint()
             return None
         case _:
@@ -396,7 +402,7 @@ def _run_toy_in_thread(index: int, ctx: Any, event: Any) -> Event | None:
 
 def make_workflow(program: Program) -> Workflow:
     """Return *program* as a workflow, whose steps are called s0, s1, ...."""
-    workflow = type("RandomWorkflow", (Workflow,), {})
+    workflow: type[Workflow] = type("RandomWorkflow", (Workflow,), {})
     for index, toy in enumerate(program.toys):
         function = _function(index, toy)
         function.__name__ = function.__qualname__ = f"s{index}"
@@ -406,8 +412,7 @@ def make_workflow(program: Program) -> Workflow:
             function.__annotations__["ctx"] = Context
         step(workflow=workflow, num_workers=toy.num_workers, max_pending=toy.max_pending)(function)
     checks = ["reachability", "terminal_event", "dead_end"]  # a toy need not be reached by its own program
-    made: Workflow = workflow(skip_graph_checks=checks, extra_events=KINDS[1:])
-    return made
+    return workflow(skip_graph_checks=checks, extra_events=KINDS[1:])
 
 
 def _function(index: int, toy: Toy) -> Callable[..., Any]:

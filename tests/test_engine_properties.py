@@ -27,7 +27,6 @@ from anyio_workflows import (
     StepStateChanged,
     StopEvent,
     Workflow,
-    WorkflowCancelledError,
     WorkflowCancelledEvent,
     WorkflowError,
     WorkflowFailedEvent,
@@ -68,7 +67,7 @@ def run_on(backend: str, seed: int, main: Callable[[], Awaitable[None]]) -> None
     async def watched() -> None:
         if name == "trio":
             # Trio draws the order of tasks; left to Hypothesis, every example would have the same one.
-            trio._core._run._r.seed(seed)  # type: ignore[attr-defined]
+            trio._core._run._r.seed(seed)
         before = {task.id for task in anyio.get_running_tasks()}
         with anyio.fail_after(20):
             await main()
@@ -117,7 +116,7 @@ async def see_how_it_ended(course: Course) -> None:
 async def check_stream(course: Course) -> None:
     """The stream holds what was said until the decision, in order, and the end last; all readers get the same."""
     kept = [event async for event in course.handler.stream_events()]
-    read = [event for event in course.read if type(event) in (Said, StopEvent) or isinstance(event, StopEvent)]
+    read = [event for event in course.read if isinstance(event, Said | StopEvent)]
     assert read == kept[: len(read)]
     assert [event async for event in course.handler.stream_events(offset=1)] == kept[1:]
     *said, last = kept
@@ -152,7 +151,9 @@ def check_invariants(course: Course, expected: Expected) -> None:
     assert world.faults == []
     started = [(note.toy, note.value) for note in world.noted("start")]
     assert len(started) == len(set(started)), "no delivery is handled twice"
-    assert sorted(started) == sorted((note.toy, note.value) for note in world.noted("end")), "every clean-up ran"
+    assert sorted(started) == sorted((note.toy, note.value) for note in world.noted("end")), (
+        "every clean-up ran"
+    )
     handled = Counter((toy, *world.events[uid]) for toy, uid in started)
     assert handled <= expected.handled
     counted = [note.value for note in world.noted("counted")]

@@ -321,8 +321,13 @@ async def test_s_run_1_blocked_steps_are_cancelled_in_the_pass_after_the_decisio
 
 
 async def test_s_run_1_a_deadline_of_the_callers_cancels_blocked_steps_at_once() -> None:
-    flow = Crowd(never)
-    with pytest.raises(TimeoutError), anyio.fail_after(0.02):
+    async def last(ctx: Context) -> StopEvent:
+        caller.deadline = anyio.current_time() + 0.01
+        await anyio.sleep_forever()
+        return StopEvent()
+
+    flow = Crowd(last)
+    with pytest.raises(TimeoutError), anyio.fail_after(5) as caller:
         await flow.run()
     assert (flow.begun, flow.cleaned_up) == (3, 3)
 

@@ -11,11 +11,12 @@ from .._events import Event, InputRequiredEvent
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery
 from .._ledger.outcome import Completed, Outcome
-from .crew import Crew, Execution, Place, Worker
+from .crew import Crew
 from .inbox import Inbox
 from .store import SharedState, StateStore
 from .stream import EventStream
 from .threads import in_event_loop
+from .worker import Execution, Parked, Worker
 
 if TYPE_CHECKING:  # plain `Context` means Context[Any]; before 3.13 only type checkers know defaults
     import typing_extensions
@@ -53,21 +54,21 @@ class Context(Execution, ContextParameter, Generic[StateT]):
     wait for it; the asynchronous ones and `store` are not available there.
     """
 
-    __slots__ = ("_run", "_waiter_ids")
+    __slots__ = ("_crew", "_run", "_waiter_ids")
 
     def __init__(self, crew: Crew, delivery: Delivery, worker: Worker, run: RunOfContext) -> None:
-        super().__init__(crew, delivery, worker)
+        super().__init__(delivery, worker)
+        self._crew = crew
         self._run = run
         self._waiter_ids: set[str] | None = None
 
     def _live(self, method: str) -> Crew:
-        crew = self._crew
-        if crew is None:
+        if self._is_over:
             raise WorkflowRuntimeError(
                 f"ctx.{method} was used after its execution of step {self.step_name!r} had ended; "
                 f"use a context only while the step that was given it runs"
             )
-        return crew
+        return self._crew
 
     @property
     def run_id(self) -> str:
@@ -86,8 +87,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         Raises:
             WorkflowRuntimeError: The execution has ended.
         """
-        self._live("store")
-        return StateStore(self, self._run.shared_state)
+        return StateStore(self._live("store"), self, self._run.shared_state)
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* into the run, at once and without waiting.
@@ -128,7 +128,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         source = f"step {self.step_name!r}"
         waited_for: Inbox | None = None
         while (inbox := _full_inbox(crew, event, step, source)) is not None:
-            place = Place(crew)
+            place = Parked(crew)
             if inbox.senders is None:
                 inbox.senders = deque()
             if inbox is waited_for:  # somebody was quicker: it keeps its turn

@@ -14,26 +14,26 @@ from .._brief import brief
 from .._errors import WorkflowRuntimeError
 from .._events import Event
 from .._ledger.outcome import Cancelled
-from .crew import Place
 from .run import Run, current_run, waits_for
 from .stream import EventReader, EventStream
+from .worker import Parked
 
 
-class BodyPlace(Place):
+class ParkedBody(Parked):
     """Where the body of ``async with handler:`` waits for its own run."""
 
-    __slots__ = ("run",)
+    __slots__ = ("body_of",)
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self.run = run
+        self.body_of = run
         self.is_counted = True
 
     def count_as_active(self) -> None:
         """The body goes on: it may do something to the run again."""
         if self.is_counted:
             self.is_counted = False
-            self.run.body_is_outside = True
+            self.body_of.body_is_outside = True
 
 
 class WorkflowHandler(Awaitable[Any]):
@@ -320,12 +320,12 @@ class WorkflowHandler(Awaitable[Any]):
         await self._park(stream.wait, stream.stop_waiting)
 
     async def _park(
-        self, wait_at: Callable[[Place], None], forget: Callable[[Place], None] | None = None
+        self, wait_at: Callable[[Parked], None], forget: Callable[[Parked], None] | None = None
     ) -> None:
         """Wait for the run, which waits for the body no longer if it is the body that waits."""
         run = self._run
         is_body = self._is_in_body() and anyio.current_effective_deadline() >= self._body_deadline
-        place = BodyPlace(run) if is_body else Place(run)
+        place = ParkedBody(run) if is_body else Parked(run)
         wait_at(place)
         if is_body:
             run.body_parks()

@@ -19,6 +19,7 @@ from .._errors import (
 )
 from .._events import (
     Event,
+    StepState,
     StepStateChanged,
     StopEvent,
     WorkflowCancelledEvent,
@@ -29,17 +30,18 @@ from .._events import (
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger, stop_result
 from .._ledger.outcome import Cancelled, Completed, Failed, Outcome, TimedOut
-from .._ledger.plan import Node, Plan
+from .._ledger.plan import Plan
 from .._ledger.report import MOST_LINES
 from .._ledger.state import RunState
 from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
 from .context import Context, ThreadContext
-from .crew import Crew, Execution, Place, Worker
+from .crew import Crew
 from .inbox import Inbox
 from .places import Places
 from .store import SharedState
 from .stream import EventStream
+from .worker import Execution, Parked, Worker
 
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
 """The run that the current task works for, its child tasks included."""
@@ -130,7 +132,7 @@ class Run(Crew):
         self._places = places
         self._error: BaseException | None = None
         self._traceback: Any = None
-        self._awaiters: list[Place] | None = None
+        self._awaiters: list[Parked] | None = None
         self._is_idle = False
         self._clock: anyio.CancelScope | None = None
         self._time_left = math.inf
@@ -222,7 +224,7 @@ class Run(Crew):
             self._time_left = self.timeout
             self.spawned += 1
             self.tasks.start_soon(self._watch_clock, name="anyio_workflows timeout")
-        self.begin_stretch()
+        self.breathed()
         if self.is_verbose:
             log.info("%s: run %s begins", self.name, self.run_id)
 
@@ -404,11 +406,6 @@ class Run(Crew):
         """Whether the run is cancelled from outside; asked in a task of the run."""
         return is_cancelled(self.tasks.cancel_scope, self._known_requests)
 
-    def step_timed_out(self, node: Node) -> BaseException:
-        """Return the error of an attempt that took longer than the step's timeout."""
-        assert node.timeout is not None, "only a step with a timeout takes too long"
-        return WorkflowTimeoutError(f"step {node.name!r} of {self.name}", node.timeout, (node.name,))
-
     # --- time
 
     async def _watch_clock(self) -> None:
@@ -485,7 +482,7 @@ class Run(Crew):
         if not self.active:
             self.rest()
 
-    def await_end(self, place: Place) -> None:
+    def await_end(self, place: Parked) -> None:
         """Have *place* woken when the run has ended."""
         if self._awaiters is None:
             self._awaiters = []
@@ -495,19 +492,22 @@ class Run(Crew):
         """Write each execution to the stream from now on."""
         self.is_traced = True
 
-    def traced(self, change: StepStateChanged) -> None:
+    def traced(self, delivery: Delivery, state: StepState, output: object) -> None:
         """Write the beginning or end of an execution to the stream, and to the log if the workflow is verbose."""
-        self.stream.append(change)
-        if self.is_verbose:
-            result = f" and gave {change.output_event_name}" if change.output_event_name else ""
-            log.info(
-                "%s: step %s is %s with %s%s",
-                self.name,
-                change.name,
-                change.step_state.value.replace("_", " "),
-                change.input_event_name,
-                result,
+        step, given = delivery.desk.node.name, type(delivery.event).__name__
+        result = None if output is None else type(output).__name__
+        self.stream.append(
+            StepStateChanged(
+                name=step,
+                step_state=state,
+                worker_id=str(delivery.number),
+                input_event_name=given,
+                output_event_name=result,
             )
+        )
+        if self.is_verbose:
+            how = "begins" if state is StepState.RUNNING else f"gave {result}" if result else "returned"
+            log.info("%s: step %s %s, at %s", self.name, step, how, given)
 
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
         """Return the context for *delivery*, of the kind that its step can use."""

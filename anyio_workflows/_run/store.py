@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from .._errors import WorkflowRuntimeError
 from .._ledger.state import MISSING, Draft, RunState
-from .crew import Crew, Execution, Place
+from .crew import Crew
+from .worker import Execution, Parked
 
 StateT = TypeVar("StateT")
 
@@ -22,7 +23,7 @@ class SharedState:
     def __init__(self, state: RunState) -> None:
         self.state = state
         self._holder: Execution | None = None
-        self._line: deque[tuple[Place, Execution]] | None = None
+        self._line: deque[tuple[Parked, Execution]] | None = None
 
     async def acquire(self, crew: Crew, execution: Execution) -> None:
         """Wait until nobody else edits the state; first come, first served."""
@@ -34,7 +35,7 @@ class SharedState:
         if self._holder is None:
             self._holder = execution
             return
-        place = Place(crew)
+        place = Parked(crew)
         if self._line is None:
             self._line = deque()
         self._line.append((place, execution))
@@ -95,25 +96,24 @@ class StateStore(Generic[StateT]):
     mapping keys, list indices and attributes.
     """
 
-    __slots__ = ("_execution", "_shared")
+    __slots__ = ("_crew", "_execution", "_shared")
 
-    def __init__(self, execution: Execution, shared: SharedState) -> None:
+    def __init__(self, crew: Crew, execution: Execution, shared: SharedState) -> None:
+        self._crew = crew
         self._execution = execution
         self._shared = shared
 
-    def _crew(self) -> Crew:
-        crew = self._execution._crew
-        if crew is None:
+    async def _look(self) -> None:
+        if self._execution._is_over:
             raise WorkflowRuntimeError(
                 f"ctx.store was used after its execution of step "
                 f"{self._execution._delivery.desk.node.name!r} had ended; use it while the step runs"
             )
-        return crew
+        await self._crew.hop()
 
     async def _begin_change(self) -> None:
-        crew = self._crew()
-        await crew.hop()
-        await self._shared.acquire(crew, self._execution)
+        await self._look()
+        await self._shared.acquire(self._crew, self._execution)
 
     async def get(self, path: str, default: Any = MISSING) -> Any:
         """Return what is at *path*, as it is stored: do not change it in place.
@@ -124,7 +124,7 @@ class StateStore(Generic[StateT]):
         Cancellation:
             Nothing has happened.
         """
-        await self._crew().hop()
+        await self._look()
         return self._shared.state.get(path, default)
 
     async def set(self, path: str, value: Any) -> None:
@@ -150,7 +150,7 @@ class StateStore(Generic[StateT]):
         Cancellation:
             Nothing has happened.
         """
-        await self._crew().hop()
+        await self._look()
         return self._shared.state.get_state()  # type: ignore[no-any-return]
 
     async def set_state(self, state: StateT) -> None:

@@ -1,0 +1,72 @@
+"""Call the function of a step, and drive its coroutine inside a copy of the run's context variables."""
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context as ContextVars
+from typing import Any, Protocol
+
+from .._declare.signature import CallShape
+from .._events import Event
+from .._ledger.plan import Node
+from .worker import Execution
+
+
+class Stretch(Protocol):
+    """What a body that suspends means to the run: others have their turn."""
+
+    is_torn_down: bool
+
+    def flush(self) -> None:
+        """Start what may start, before others have their turn."""
+
+    def breathed(self) -> None:
+        """Note that others have had it."""
+
+
+def call_step(node: Node, execution: Execution | None, event: Event) -> Any:
+    """Call the function of *node* in whichever shape it has."""
+    shape = node.shape
+    if shape is CallShape.EVENT:
+        return node.call(event)
+    if shape is CallShape.CONTEXT_EVENT:
+        return node.call(execution, event)
+    if shape is CallShape.EVENT_CONTEXT:
+        return node.call(event, execution)
+    arguments = {node.event_parameter: event}
+    if node.declaration.context_parameter is not None:
+        arguments[node.declaration.context_parameter] = execution  # type: ignore[assignment]
+    return node.call(**arguments)
+
+
+@types.coroutine
+def drive(
+    stretch: Stretch,
+    execution: Execution | None,
+    context: ContextVars,
+    body: Coroutine[Any, Any, Any],
+    suspended_on: Any,
+) -> Generator[Any, Any, Any]:
+    """Go on with *body*, which has suspended, inside its own copy of the context variables.
+
+    The task's own context stays clean: for the host that is the caller's, and a worker carries nothing from
+    one execution into the next.
+    """
+    while True:
+        if execution is not None:
+            execution._is_driven = False
+        stretch.flush()
+        resume: Callable[[Any], Any]
+        try:
+            argument = yield suspended_on
+        except BaseException as error:  # cancellation, mostly: it is the body's to receive
+            stretch.is_torn_down = isinstance(error, GeneratorExit)
+            resume, argument = body.throw, error
+        else:
+            resume = body.send
+        stretch.breathed()
+        if execution is not None:
+            execution._is_driven = True
+        try:
+            suspended_on = context.run(resume, argument)
+        except StopIteration as returned:
+            return returned.value

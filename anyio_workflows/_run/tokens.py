@@ -1,0 +1,261 @@
+"""Who may work: the tokens of a run's steps, the lines for them, and the executions that wait without one.
+
+Kept here is also how many are active, because that is what waiting changes: a run in which nobody is active
+has come to rest. What that means, and who is sent where, is decided by what derives from `Tokens`.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+
+import anyio
+
+from .._ledger.ledger import Ledger
+from .._ledger.waiting import Wait
+from .inbox import Inbox
+from .worker import Execution, Parked, Worker
+
+
+class Tokens(ABC):
+    """The tokens of one run.
+
+    A token of its step's own limiter belongs to a worker for as long as that goes on there; one of a limiter that
+    steps share (``@step(limiter=...)``) to a single execution. An execution that waits for an event has neither.
+    """
+
+    __slots__ = ("active", "deadline", "ledger", "standing")
+
+    deadline: float
+    """The effective deadline around the run when it started, in seconds of the event loop's clock."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.active = 0
+        """Workers that run or are about to, and executions in work that are not blocked."""
+        self.standing: list[anyio.CapacityLimiter] | None = None
+        """Limiters that workers of this run stand in line for."""
+
+    def activate(self) -> None:
+        """Count one more who runs."""
+        self.active += 1
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Perform what the ledger has decided."""
+
+    @abstractmethod
+    def rest(self) -> None:
+        """Nobody in the run is active any more."""
+
+    @abstractmethod
+    def breathed(self) -> None:
+        """Note that other tasks have had their turn."""
+
+    # --- holding them
+
+    def leave(self, worker: Worker, inbox: Inbox) -> None:
+        """Give up the place of *worker* at *inbox*."""
+        worker.inbox = None
+        self._give_tokens(worker, inbox)
+
+    def _give_tokens(self, worker: Worker, inbox: Inbox) -> None:
+        """Give back what *worker* holds there, or the turn it has in the line for it."""
+        if worker.has_shared_token:
+            self.return_shared_token(worker, inbox)
+        if worker.has_token:
+            worker.has_token = False
+            inbox.limiter.release_on_behalf_of(worker)
+            self._token_freed(inbox)
+        elif inbox.resumed:  # its wait was cancelled, and it went on without
+            inbox.resumed = deque(place for place in inbox.resumed if place.worker is not worker)
+
+    def _token_freed(self, inbox: Inbox) -> None:
+        inbox.holding -= 1
+        while inbox.resumed and inbox.try_token(inbox.resumed[0].worker):
+            self._hand_token(inbox.resumed.popleft(), inbox)
+        if inbox.queued > inbox.starting:
+            self.may_start_at(inbox)
+
+    def may_start_at(self, inbox: Inbox) -> None:
+        """Have the next `flush` look whether a worker can be sent to *inbox*."""
+        if not inbox.is_ready:
+            inbox.is_ready = True
+            self.ledger.ready.append(inbox)
+
+    def _hand_token(self, place: Parked, inbox: Inbox) -> None:
+        assert place.worker is not None, "only executions stand in line for tokens"
+        place.worker.has_token = True
+        inbox.holding += 1
+        place.wake()
+
+    def worker_ended(self, worker: Worker) -> None:
+        """Give back what *worker* holds: others than this run may wait for it, or look at it."""
+        if worker.inbox is None:
+            return
+        if worker.has_shared_token:
+            self.return_shared_token(worker, worker.inbox)
+        if worker.has_token:
+            worker.has_token = False
+            worker.inbox.limiter.release_on_behalf_of(worker)
+
+    def return_shared_token(self, worker: Worker, inbox: Inbox) -> None:
+        """Give back what an execution on a shared limiter had."""
+        assert inbox.shared is not None, "only a shared limiter gives shared tokens"
+        worker.has_shared_token = False
+        inbox.shared.release_on_behalf_of(worker)
+
+    async def stand_in_line(self, worker: Worker, inbox: Inbox) -> None:
+        """Wait for the tokens that others than this run's own executions hold."""
+        if not worker.has_token:
+            await self._acquire(inbox.limiter, worker)
+            worker.has_token = True
+        if inbox.shared is not None and inbox.queued and not worker.has_shared_token:
+            await self._acquire(inbox.shared, worker)
+            worker.has_shared_token = True
+
+    async def _acquire(self, limiter: anyio.CapacityLimiter, worker: Worker) -> None:
+        try:
+            limiter.acquire_on_behalf_of_nowait(worker)
+        except anyio.WouldBlock:
+            pass
+        else:
+            return
+        if self.standing is None:
+            self.standing = []
+        self.standing.append(limiter)
+        self.active -= 1
+        self.flush()
+        if not self.active:
+            self.rest()
+        try:
+            await limiter.acquire_on_behalf_of(worker)
+        finally:
+            self.standing.remove(limiter)
+            self.activate()
+        self.breathed()
+
+    def may_get_token(self) -> bool:
+        """Whether a worker stands in line for a token that is not only in blocked hands of this run."""
+        for limiter in self.standing or ():
+            borrowers = limiter.statistics().borrowers
+            if not borrowers or not all(isinstance(b, Worker) and b.is_parked for b in borrowers):
+                return True
+        return False
+
+    # --- waiting without one
+
+    async def park(self, execution: Execution, place: Parked, blocked_in: object) -> None:
+        """Wait at *place* on behalf of *execution* until somebody wakes it.
+
+        Cancellation:
+            The place is left; what it stood for is the caller's to undo.
+        """
+        self._enter(place, execution, blocked_in)
+        try:
+            await place.bell.wait()
+        finally:
+            self._leave_place(place, execution)
+
+    def _enter(self, place: Parked, execution: Execution, blocked_in: object) -> None:
+        """Note that *execution* is about to wait at *place*; the run may come to rest by that."""
+        worker = execution._worker
+        if execution._is_driven and not self._is_bounded(worker):
+            place.worker = worker
+            place.is_counted = True
+            worker.is_parked = True
+            self.active -= 1
+        execution._delivery.blocked_in = blocked_in
+        self.flush()
+        if place.is_counted and not self.active:
+            self.rest()
+
+    def _leave_place(self, place: Parked, execution: Execution) -> None:
+        place.count_as_active()
+        execution._delivery.blocked_in = None
+
+    def _is_bounded(self, worker: Worker) -> bool:
+        """Whether the step has put a deadline of its own around what it is about to wait for."""
+        known = self.deadline if worker.deadline is None else min(self.deadline, worker.deadline)
+        return anyio.current_effective_deadline() < known
+
+    async def wait(self, execution: Execution, wait: Wait, timeout: float | None) -> bool:
+        """Let *execution* wait until *wait* has its answer; False if *timeout* seconds passed first.
+
+        The token goes back meanwhile, if it is the execution's own task that waits.
+        """
+        worker = execution._worker
+        inbox: Inbox = execution._delivery.desk  # type: ignore[assignment]  # the engine's desks are inboxes
+        wait.place = place = Parked(self)
+        gives_token = execution._is_driven
+        if gives_token:
+            place.worker = worker
+            self._give_tokens(worker, inbox)
+        self._enter(place, execution, wait)
+        try:
+            if timeout is None:
+                await place.bell.wait()
+            else:
+                with anyio.move_on_after(timeout):
+                    await place.bell.wait()
+        except BaseException:
+            if gives_token and not worker.has_token:
+                self._claim_token(worker, inbox)
+            self.ledger.give_back(wait)
+            raise
+        finally:
+            self._leave_place(place, execution)
+            wait.place = None
+            self.ledger.close_wait(wait)
+        if gives_token:
+            await self._regain_tokens(execution, worker, inbox, place)
+        return wait.answer is not None
+
+    def resume(self, wait: Wait) -> None:
+        """Let an execution whose wait was answered go on, once it has a token."""
+        place: Parked | None = wait.place
+        if place is None:  # it was answered before it had to wait
+            return
+        worker = place.worker
+        inbox: Inbox = wait.delivery.desk  # type: ignore[assignment]
+        if worker is None or worker.has_token:
+            place.wake()
+        elif not inbox.resumed and inbox.try_token(worker):
+            self._hand_token(place, inbox)
+        elif not inbox.holding:
+            place.wake()  # somebody outside the run holds the tokens: the execution itself goes for one
+        else:
+            self._stand_before_the_line(place, inbox)
+
+    def _stand_before_the_line(self, place: Parked, inbox: Inbox) -> None:
+        if inbox.resumed is None:
+            inbox.resumed = deque()
+        inbox.resumed.append(place)
+
+    def _claim_token(self, worker: Worker, inbox: Inbox) -> None:
+        """Have the next free token counted for *worker*, whose wait was cancelled and which goes on without."""
+        if inbox.resumed and any(place.worker is worker for place in inbox.resumed):
+            return
+        if inbox.try_token(worker):
+            worker.has_token = True
+            inbox.holding += 1
+        else:
+            place = Parked(self, worker)
+            self._stand_before_the_line(place, inbox)
+
+    async def _regain_tokens(self, execution: Execution, worker: Worker, inbox: Inbox, place: Parked) -> None:
+        if not worker.has_token:
+            if inbox.resumed and place in inbox.resumed:
+                # The answer came in time and the worker did not: the time is not for that.
+                await self.park(execution, place, "the line for a worker")
+            elif inbox.try_token(worker):
+                inbox.holding += 1
+            elif not inbox.holding:
+                inbox.holding += 1
+                await self._acquire(inbox.limiter, worker)
+            else:
+                place = Parked(self, worker)
+                self._stand_before_the_line(place, inbox)
+                await self.park(execution, place, "the line for a worker")
+            worker.has_token = True
+        if inbox.shared is not None and not worker.has_shared_token:
+            await self._acquire(inbox.shared, worker)
+            worker.has_shared_token = True
