@@ -704,3 +704,34 @@ async def test_s_wait_3_after_a_cancelled_wait_the_worker_is_there_for_the_next(
             gate.set()
             assert len(await handler) == 20
     assert handler.limiter("work").borrowed_tokens == 0
+
+
+async def test_s_wait_3_a_claim_on_a_worker_that_is_held_outside_keeps_nobody_from_beginning() -> None:
+    """The cancelled step ends without ever getting one; the next delivery must not be forgotten."""
+    scope = anyio.CancelScope()
+    gate = anyio.Event()
+    begun: list[int] = []
+
+    async def body(ctx: Context, ev: Job) -> None:
+        begun.append(ev.number)
+        if ev.number == 1:
+            with scope:
+                await ctx.wait_for_event(Answer)
+            await gate.wait()
+
+    class Fed(OneWorker):
+        @step
+        async def start(self, ctx: Context, ev: StartEvent) -> Job | None:
+            return Job(number=1)
+
+    with anyio.fail_after(5):
+        async with Fed(body, count=2).run() as handler:
+            await anyio.wait_all_tasks_blocked()
+            async with handler.limiter("work"):
+                scope.cancel()
+                await anyio.wait_all_tasks_blocked()
+                handler.send_event(Job(number=2))
+                await anyio.wait_all_tasks_blocked()
+                assert begun == [1]
+            gate.set()
+            assert await handler == {1: None, 2: None}

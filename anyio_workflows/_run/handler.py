@@ -14,26 +14,11 @@ from .._brief import brief
 from .._errors import WorkflowRuntimeError
 from .._events import Event
 from .._ledger.outcome import Cancelled
+from .body import Body, ParkedBody
+from .ending import add_note
 from .run import Run, current_run, waits_for
 from .stream import EventReader, EventStream
 from .worker import Parked
-
-
-class ParkedBody(Parked):
-    """Where the body of ``async with handler:`` waits for its own run."""
-
-    __slots__ = ("body_of",)
-
-    def __init__(self, run: Run) -> None:
-        super().__init__(run)
-        self.body_of = run
-        self.is_counted = True
-
-    def count_as_active(self) -> None:
-        """The body goes on: it may do something to the run again."""
-        if self.is_counted:
-            self.is_counted = False
-            self.body_of.body_is_outside = True
 
 
 class WorkflowHandler(Awaitable[Any]):
@@ -58,9 +43,6 @@ class WorkflowHandler(Awaitable[Any]):
         self._run = run
         self._block: AbstractAsyncContextManager[WorkflowHandler] | None = None
         self._loop: EventLoopToken | None = None
-        self._body_task: int | None = None
-        self._body_deadline = 0.0
-        self._body_has_failure = False
 
     @property
     def run_id(self) -> str:
@@ -122,8 +104,8 @@ class WorkflowHandler(Awaitable[Any]):
         else:
             self._check_loop()
             await self._wait_for_end()
-        if run.has_failed and self._is_in_body():
-            self._body_has_failure = True
+        if run.has_failed and run.body is not None and run.body.is_current:
+            run.body.has_failure = True
         return run.result()
 
     async def serve(self, *, task_status: TaskStatus["WorkflowHandler"] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -169,35 +151,31 @@ class WorkflowHandler(Awaitable[Any]):
     async def _run_beside_body(self) -> AsyncGenerator["WorkflowHandler", None]:
         run = self._run
         body_error: BaseException | None = None
-        run.body_is_outside = True
-        self._body_task = anyio.get_current_task().id
-        self._body_deadline = anyio.current_effective_deadline()
-        run.body_scope = body_scope = anyio.CancelScope()
+        run.body = body = Body()
         cancelled_class = anyio.get_cancelled_exc_class()
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(run.drive, name=f"anyio_workflows run of {run.name}")
+                assert body.scope is not None, "it is taken away when the body is left"
                 try:
-                    with body_scope:
+                    with body.scope:
                         yield self
                 except cancelled_class:
                     raise
                 except BaseException as error:
                     body_error = error
                     run.decide(Cancelled(f"the body of its 'async with' raised {type(error).__name__}"))
-                run.body_scope = None
+                body.scope = None
                 run.body_parks()
         except cancelled_class:
             # An exception that replaces the cancellation leaves the block as itself, as from any other block.
             if body_error is None:
                 raise
-        finally:
-            self._body_task = None
         if body_error is not None:
             if run.error is not None and run.has_failed and body_error is not run.error:
-                _add_note(body_error, f"meanwhile the run of {run.name} failed as well: {brief(run.error)}")
+                add_note(body_error, f"meanwhile the run of {run.name} failed as well: {brief(run.error)}")
             raise body_error
-        if run.has_failed and not self._body_has_failure:
+        if run.has_failed and not body.has_failure:
             run.result()
 
     def _start(self, instead: str, *, is_detached: bool = False) -> None:
@@ -304,14 +282,14 @@ class WorkflowHandler(Awaitable[Any]):
         asker = current_run.get()
         if asker is not None:
             asker.note_await(run)
-        is_body = self._is_in_body()
-        if is_body:
-            run.body_awaits_end = True  # it is to receive a failure, not to be cancelled by it
+        body = run.body if run.body is not None and run.body.is_current else None
+        if body is not None:
+            body.awaits_end = True
         try:
             await self._park(run.await_end)
         finally:
-            if is_body:
-                run.body_awaits_end = False
+            if body is not None:
+                body.awaits_end = False
             if asker is not None:
                 asker.forget_await(run)
 
@@ -324,20 +302,20 @@ class WorkflowHandler(Awaitable[Any]):
     ) -> None:
         """Wait for the run, which waits for the body no longer if it is the body that waits."""
         run = self._run
-        is_body = self._is_in_body() and anyio.current_effective_deadline() >= self._body_deadline
-        place = ParkedBody(run) if is_body else Parked(run)
-        wait_at(place)
-        if is_body:
+        body = run.body
+        if body is not None and body.is_current and not body.is_bounded:
+            place: Parked = ParkedBody(run, body)
+            wait_at(place)
             run.body_parks()
+        else:
+            place = Parked(run)
+            wait_at(place)
         try:
             await place.bell.wait()
         finally:
             place.count_as_active()
             if forget is not None and not place.bell.is_set():
                 forget(place)
-
-    def _is_in_body(self) -> bool:
-        return self._body_task is not None and anyio.get_current_task().id == self._body_task
 
     # --- wrong use
 
@@ -372,13 +350,6 @@ class WorkflowHandler(Awaitable[Any]):
                 stacklevel=2,
                 source=self,
             )
-
-
-def _add_note(error: BaseException, note: str) -> None:
-    try:
-        error.add_note(note)
-    except Exception:  # noqa: BLE001, S110  # an exception of the user's that refuses notes does without
-        pass
 
 
 def _describe(run: Run) -> str:

@@ -9,11 +9,7 @@ from typing import Any
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from .._brief import brief
 from .._errors import (
-    WorkflowCancelledByUser,
-    WorkflowCancelledError,
-    WorkflowRuntimeError,
     WorkflowStalledError,
     WorkflowTimeoutError,
 )
@@ -22,10 +18,7 @@ from .._events import (
     StepState,
     StepStateChanged,
     StopEvent,
-    WorkflowCancelledEvent,
-    WorkflowFailedEvent,
     WorkflowIdleEvent,
-    WorkflowTimedOutEvent,
 )
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger, stop_result
@@ -35,8 +28,11 @@ from .._ledger.report import MOST_LINES
 from .._ledger.state import RunState
 from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
+from .body import Body
+from .clock import Clock
 from .context import Context, ThreadContext
 from .crew import Crew
+from .ending import error_of, last_event, note_where, unasked_cancellation
 from .inbox import Inbox
 from .places import Places
 from .store import SharedState
@@ -71,12 +67,9 @@ class Run(Crew):
         "_shared_state",
         "_start_event",
         "_state",
-        "_time_left",
         "_traceback",
         "awaits",
-        "body_awaits_end",
-        "body_is_outside",
-        "body_scope",
+        "body",
         "failures",
         "has_begun",
         "has_ended",
@@ -85,7 +78,6 @@ class Run(Crew):
         "parent",
         "plan",
         "stream",
-        "timeout",
         "was_awaited",
     )
 
@@ -105,7 +97,6 @@ class Run(Crew):
         self.stream = EventStream(stream_buffer)
         super().__init__(Ledger(plan, self.stream.append, Inbox))
         self.is_traced = self.is_verbose = is_verbose
-        self.timeout = timeout
         self.failures: list[BaseException] = []
         self.is_open = False
         """Its task group is open."""
@@ -117,12 +108,8 @@ class Run(Crew):
         """The run that this one is nested in."""
         self.awaits: list[Run] | None = None
         """Runs that this one's tasks wait for, those nested in it included."""
-        self.body_is_outside = False
-        """An ``async with`` body may still do something to the run."""
-        self.body_awaits_end = False
-        """The body's task is in ``await handler``, where it receives a failure."""
-        self.body_scope: anyio.CancelScope | None = None
-        """Cancelled when the run fails."""
+        self.body: Body | None = None
+        """The body of its ``async with``, if it is run beside one."""
         self.was_awaited = False
         """Somebody waited for its end, and receives a failure."""
         self._start_event: Event | None = start_event
@@ -134,8 +121,7 @@ class Run(Crew):
         self._traceback: Any = None
         self._awaiters: list[Parked] | None = None
         self._is_idle = False
-        self._clock: anyio.CancelScope | None = None
-        self._time_left = math.inf
+        self._clock = Clock(timeout) if timeout is not None else None
         self._known_requests = 0
 
     @property
@@ -220,10 +206,9 @@ class Run(Crew):
     def _begin(self) -> None:
         self.has_begun = True
         self.active = 1
-        if self.timeout is not None:
-            self._time_left = self.timeout
+        if self._clock is not None:
             self.spawned += 1
-            self.tasks.start_soon(self._watch_clock, name="anyio_workflows timeout")
+            self.tasks.start_soon(self._watch, self._clock, name="anyio_workflows timeout")
         self.breathed()
         if self.is_verbose:
             log.info("%s: run %s begins", self.name, self.run_id)
@@ -259,9 +244,8 @@ class Run(Crew):
         self.parent = parent
         if parent is not None:
             parent.note_await(self)
-        if (
-            self._places
-        ):  # in the further ones when it has the first: two that hold one each would wait for ever
+        if self._places:
+            # In the further lines when it has the first place: two that hold one each would wait for ever.
             self._places[0].stand_in_line(self)
 
     def note_await(self, run: "Run") -> None:
@@ -288,29 +272,14 @@ class Run(Crew):
         if self.ledger.outcome is not None:
             return False
         self.ledger.outcome = outcome
-        match outcome:
-            case Completed(event):
-                last: StopEvent = event
-            case Failed(error, step, attempts, elapsed):
-                last = WorkflowFailedEvent(
-                    step_name=step, exception=error, attempts=attempts, elapsed_seconds=elapsed
-                )
-                self._error, self._traceback = error, error.__traceback__
-            case TimedOut(error, timeout, active_steps):
-                last = WorkflowTimedOutEvent(timeout=timeout, active_steps=active_steps)
-                self._error = error
-                self.failures.insert(0, error)
-            case Cancelled(reason, by_user):
-                last = WorkflowCancelledEvent(reason=reason)
-                kind = WorkflowCancelledByUser if by_user else WorkflowCancelledError
-                self._error = kind(self.name, self.run_id, reason)
-        self.stream.close(last)
-        if (
-            self.body_scope is not None
-            and not self.body_awaits_end
-            and isinstance(outcome, Failed | TimedOut)
-        ):
-            self.body_scope.cancel()
+        self._error = error_of(outcome, self.name, self.run_id if isinstance(outcome, Cancelled) else "")
+        if isinstance(outcome, Failed):
+            self._traceback = outcome.error.__traceback__
+        elif isinstance(outcome, TimedOut):
+            self.failures.insert(0, outcome.error)
+        self.stream.close(last_event(outcome))
+        if self.body is not None and self.has_failed:
+            self.body.run_failed()
         # A host that is alone and has just ended its execution only has to return.
         if self.is_open and (self.spawned or self.ledger.working or not self.active):
             self.tasks.cancel_scope.cancel()
@@ -359,7 +328,7 @@ class Run(Crew):
         if isinstance(error, cancelled_class):
             if was_cancelled:
                 return True
-            error = self._unasked_cancellation(delivery, error)
+            error = unasked_cancellation(delivery, error)
         elif was_cancelled and isinstance(error, BaseExceptionGroup):
             rest = error.split(cancelled_class)[1]
             if rest is None:
@@ -370,7 +339,7 @@ class Run(Crew):
 
     def _fail(self, error: BaseException, delivery: Delivery | None) -> None:
         if delivery is not None:
-            self._add_note(error, delivery)
+            note_where(error, self.name, delivery)
         self.failures.append(error)
         if self.ledger.outcome is not None:
             if isinstance(self.ledger.outcome, Completed):
@@ -383,64 +352,29 @@ class Run(Crew):
             elapsed = perf_counter() - delivery.began
             self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, elapsed))
 
-    def _unasked_cancellation(self, delivery: Delivery, error: BaseException) -> WorkflowRuntimeError:
-        unasked = WorkflowRuntimeError(
-            f"step {delivery.desk.node.name!r} raised {type(error).__name__}, but nobody has cancelled it; it was "
-            f"raised by hand, or came from awaiting something that was cancelled elsewhere: handle it in the step"
-        )
-        unasked.__cause__ = error
-        return unasked
-
-    def _add_note(self, error: BaseException, delivery: Delivery) -> None:
-        note = (
-            f"in step {delivery.desk.node.name!r} of {self.name}, "
-            f"attempt {delivery.attempt} at {brief(delivery.event)}"
-        )
-        try:
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
-        except Exception:  # noqa: BLE001, S110  # an exception of the user's that refuses notes does without
-            pass
-
     def _is_cancelled(self) -> bool:
         """Whether the run is cancelled from outside; asked in a task of the run."""
         return is_cancelled(self.tasks.cancel_scope, self._known_requests)
 
-    # --- time
+    # --- time and rest
 
-    async def _watch_clock(self) -> None:
-        with anyio.CancelScope(deadline=anyio.current_time() + self._time_left) as clock:
-            self._clock = clock
-            if self._is_idle and self.ledger.awaits_human:  # paused before this task began
-                clock.deadline = math.inf
-            try:
-                await anyio.sleep_forever()
-            except BaseException as error:
-                if not clock.cancel_called:
-                    self.task_ended_with(error)
-                raise
-        if clock.cancelled_caught:
-            assert self.timeout is not None, "only a run with a timeout has a clock"
-            active = self.ledger.active_steps()
-            self.decide(TimedOut(WorkflowTimeoutError(self.name, self.timeout, active), self.timeout, active))
-
-    def _pause_clock(self) -> None:
-        if self._clock is not None and self._clock.deadline != math.inf:
-            self._time_left = self._clock.deadline - anyio.current_time()
-            self._clock.deadline = math.inf
-
-    def _resume_clock(self) -> None:
-        if self._clock is not None and self._clock.deadline == math.inf:
-            self._clock.deadline = anyio.current_time() + self._time_left
-
-    # --- at rest
+    async def _watch(self, clock: Clock) -> None:
+        try:
+            await clock.run_out()
+        except BaseException as error:
+            self.task_ended_with(error)
+            raise
+        active = self.ledger.active_steps()
+        too_long = WorkflowTimeoutError(self.name, clock.seconds, active)
+        self.decide(TimedOut(too_long, clock.seconds, active))
 
     def activate(self) -> None:
         """Count one more who runs; the run is not at rest any more."""
         self.active += 1
         if self._is_idle:
             self._is_idle = False
-            self._resume_clock()
+            if self._clock is not None:
+                self._clock.go_on()
 
     def rest(self) -> None:
         """Find out whether a run in which nothing runs waits for something, or has stalled."""
@@ -450,9 +384,9 @@ class Run(Crew):
         if self.active or self.may_get_token():
             return
         awaits_human = self.ledger.awaits_human
-        if awaits_human or self.ledger.has_open_waits or self.body_is_outside:
-            if awaits_human:
-                self._pause_clock()
+        if awaits_human or self.ledger.has_open_waits or (self.body is not None and self.body.is_outside):
+            if awaits_human and self._clock is not None:
+                self._clock.stop()
             if not self._is_idle:
                 self._is_idle = True
                 self.stream.append(WorkflowIdleEvent(report=self.ledger.report(most=MOST_LINES)))
@@ -478,7 +412,8 @@ class Run(Crew):
 
     def body_parks(self) -> None:
         """The body's task waits for the run: it is no reason to wait for it any more."""
-        self.body_is_outside = False
+        if self.body is not None:
+            self.body.is_outside = False
         if not self.active:
             self.rest()
 
