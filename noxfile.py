@@ -55,7 +55,9 @@ def lint(session: nox.Session) -> None:
     session.run("deptry", ".")
     session.run("lint-imports")
     sources = map(str, sorted(Path("anyio_workflows").rglob("*.py")))
-    session.run("flake8-async", "--anyio", "--disable=ASYNC109", *sources)
+    # 106: two modules are imported late; 109: LlamaIndex Workflows' own parameters; 910, 913: only what is public
+    # has to be a checkpoint, and that is tested.
+    session.run("flake8-async", "--anyio", "--disable=ASYNC106,ASYNC109,ASYNC910,ASYNC913", *sources)
 
 
 @nox.session(python=OLDEST)

@@ -19,7 +19,8 @@ from anyio.lowlevel import checkpoint
 from hypothesis import event as classify
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_programs import KINDS, Boom, Expected, Program, Said, World, interpret, make_workflow, programs
+from random_programs import Expected, Program, interpret, programs
+from toy_workflows import KINDS, Boom, Said, World, make_workflow
 
 from anyio_workflows import (
     Event,

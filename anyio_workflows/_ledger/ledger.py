@@ -334,7 +334,9 @@ class Ledger:
     def _half_full(self) -> list[str]:
         lines = []
         for desk in self.desks:
-            for buffer in (desk.buffers or {}).values() if desk is not None else ():
+            if desk is None:
+                continue
+            for buffer in (desk.buffers or {}).values():
                 if not buffer.size:
                     continue
                 where = "" if buffer.buffer_id is None else f" in buffer {buffer.buffer_id!r}"

@@ -58,7 +58,7 @@ def drive(
         resume: Callable[[Any], Any]
         try:
             argument = yield suspended_on
-        except BaseException as error:  # cancellation, mostly: it is the body's to receive
+        except BaseException as error:  # noqa: ASYNC103, BLE001  # cancellation, mostly: it is the body's to receive
             stretch.is_torn_down = isinstance(error, GeneratorExit)
             resume, argument = body.throw, error
         else:

@@ -35,13 +35,16 @@ class RunOfContext(Protocol):
     @property
     def run_id(self) -> str:
         """Id of the run."""
+        ...
 
     @property
     def shared_state(self) -> SharedState:
         """The state, made when it is first used."""
+        ...
 
     def decide(self, outcome: Outcome) -> bool:
         """Decide the run at the call."""
+        ...
 
 
 class Context(Execution, ContextParameter, Generic[StateT]):
@@ -270,7 +273,7 @@ class ThreadContext(Context[StateT]):
 
     # Plain functions, so that a call that is not awaited is an error as well.
 
-    def send(self, event: Event, step: str | None = None) -> NoReturn:
+    def send(self, event: Event, step: str | None = None) -> NoReturn:  # noqa: ARG002
         """Not available in a thread."""
         raise self._not_in_a_thread("send")
 
@@ -282,11 +285,11 @@ class ThreadContext(Context[StateT]):
 
     def wait_for_event(
         self,
-        event_type: type[EventT],
-        waiter_event: Event | None = None,
-        waiter_id: str | None = None,
-        requirements: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        event_type: type[EventT],  # noqa: ARG002
+        waiter_event: Event | None = None,  # noqa: ARG002
+        waiter_id: str | None = None,  # noqa: ARG002
+        requirements: Mapping[str, Any] | None = None,  # noqa: ARG002
+        timeout: float | None = None,  # noqa: ARG002
     ) -> NoReturn:
         """Not available in a thread."""
         raise self._not_in_a_thread("wait_for_event")
@@ -295,7 +298,7 @@ class ThreadContext(Context[StateT]):
         """Write *ev* to the stream of the run."""
         in_event_loop(super().write_event_to_stream, ev)
 
-    def _stop(self, crew: Crew, event: Event) -> None:
+    def _stop(self, crew: Crew, event: Event) -> None:  # noqa: ARG002
         # No task is running here, only a call from a thread: whose cancellation there might be cannot be asked.
         self._run.decide(Completed(event))  # type: ignore[arg-type]  # the ledger says that it is a StopEvent
 

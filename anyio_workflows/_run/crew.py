@@ -65,7 +65,7 @@ class Crew(Tokens):
         self._stretch_end = 0.0
         self._idle: list[Worker] = []
 
-    async def work(self, worker: Worker) -> None:
+    async def work(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  # in one place: each call counts
         """Work on deliveries until the run is decided.
 
         A delivery is taken when it begins and always the oldest: one that was handed to a task when that
@@ -132,7 +132,7 @@ class Crew(Tokens):
                     self.traced(delivery, StepState.NOT_RUNNING, output)
                 if ledger.commit(delivery, output):
                     self.stopped(output)
-            except BaseException as error:  # the user's body: whatever it raises is looked at
+            except BaseException as error:  # noqa: ASYNC103  # the user's body: whatever it raises is looked at
                 if self.failed(delivery, error):
                     raise
             if execution is not None:
@@ -230,7 +230,7 @@ class Crew(Tokens):
     async def _work_beside(self, worker: Worker) -> None:
         try:
             await self.work(worker)
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
             if not self.task_ended_with(error):
                 raise
         finally:

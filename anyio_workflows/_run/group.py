@@ -1,9 +1,10 @@
 """Runs that outlive the request that asked for them: owned by the lifespan of an application."""
 
+import math
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -57,10 +58,10 @@ class RunGroup:
         if not is_number(grace) or not grace >= 0:
             raise WorkflowRuntimeError(f"grace={grace!r} is no time; give seconds, 0 or more")
         self._places = Places(max_runs, "max_runs of this RunGroup") if max_runs is not None else None
-        self._max_waiting = max_waiting
+        self._max_waiting = math.inf if max_waiting is None else max_waiting
         self._grace = grace
         self._keep = keep
-        self._block: AbstractAsyncContextManager[RunGroup] | None = None
+        self._block: AbstractAsyncContextManager[Self] | None = None
         self._tasks: TaskGroup | None = None
         self._loop: EventLoopToken | None = None
         self._is_closing = False
@@ -68,7 +69,7 @@ class RunGroup:
         self._ended: dict[str, WorkflowHandler] = {}
         self._all_ended: anyio.Event | None = None
 
-    async def __aenter__(self) -> "RunGroup":
+    async def __aenter__(self) -> Self:
         """Own runs from now on.
 
         Raises:
@@ -91,25 +92,24 @@ class RunGroup:
             Cancels every run.
         """
         assert self._block is not None, "a block is left after it was entered"
-        return await self._block.__aexit__(kind, error, traceback)
+        return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102  # a task group's, in effect
 
     @asynccontextmanager
-    async def _own_runs(self) -> AsyncGenerator["RunGroup", None]:
+    async def _own_runs(self) -> AsyncGenerator[Self, None]:
         body_error: BaseException | None = None
-        cancelled_class = anyio.get_cancelled_exc_class()
         try:
             async with anyio.create_task_group() as self._tasks:
                 try:
                     yield self
-                except cancelled_class:
+                except anyio.get_cancelled_exc_class():
                     self._is_closing = True
                     raise
-                except BaseException as error:
+                except BaseException as error:  # noqa: ASYNC103, BLE001  # raised when the runs have ended
                     body_error = error
                     self._cancel_all(f"the body of its RunGroup raised {type(error).__name__}")
                 else:
                     await self._drain()
-        except cancelled_class:
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103
             # An exception that replaces the cancellation leaves the block as itself, as from any other block.
             if body_error is None:
                 raise
@@ -153,12 +153,11 @@ class RunGroup:
                 f"there is a run {run_id!r} in this RunGroup already; give another run_id"
             )
         places = self._places
-        if places is not None and self._max_waiting is not None:
-            if places.is_full and places.waiting >= self._max_waiting:
-                raise WorkflowRuntimeError(
-                    f"this RunGroup is full: {places.waiting} runs wait for a place; "
-                    f"try again later, or raise max_waiting"
-                )
+        if places is not None and places.is_full and places.waiting >= self._max_waiting:
+            raise WorkflowRuntimeError(
+                f"this RunGroup is full: {places.waiting} runs wait for a place; "
+                f"try again later, or raise max_waiting"
+            )
         handler = workflow.run(start_event, **options)
         if places is not None:
             handler._run.limit_by(places)

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import anyio
 from anyio.abc import TaskStatus
@@ -41,7 +41,7 @@ class WorkflowHandler(Awaitable[Any]):
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._block: AbstractAsyncContextManager[WorkflowHandler] | None = None
+        self._block: AbstractAsyncContextManager[Self] | None = None
         self._loop: EventLoopToken | None = None
 
     @property
@@ -123,7 +123,7 @@ class WorkflowHandler(Awaitable[Any]):
         if self._run.has_failed:
             self._run.result()
 
-    async def __aenter__(self) -> "WorkflowHandler":
+    async def __aenter__(self) -> Self:
         """Run it beside the body.
 
         Raises:
@@ -145,14 +145,13 @@ class WorkflowHandler(Awaitable[Any]):
             Cancels the body and the run.
         """
         assert self._block is not None, "a block is left after it was entered"
-        return await self._block.__aexit__(kind, error, traceback)
+        return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102  # a task group's, in effect
 
     @asynccontextmanager
-    async def _run_beside_body(self) -> AsyncGenerator["WorkflowHandler", None]:
+    async def _run_beside_body(self) -> AsyncGenerator[Self, None]:
         run = self._run
         body_error: BaseException | None = None
         run.body = body = Body()
-        cancelled_class = anyio.get_cancelled_exc_class()
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(run.drive, name=f"anyio_workflows run of {run.name}")
@@ -160,14 +159,14 @@ class WorkflowHandler(Awaitable[Any]):
                 try:
                     with body.scope:
                         yield self
-                except cancelled_class:
+                except anyio.get_cancelled_exc_class():
                     raise
-                except BaseException as error:
+                except BaseException as error:  # noqa: ASYNC103, BLE001  # raised when the run has ended
                     body_error = error
                     run.decide(Cancelled(f"the body of its 'async with' raised {type(error).__name__}"))
                 body.scope = None
                 run.body_parks()
-        except cancelled_class:
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103
             # An exception that replaces the cancellation leaves the block as itself, as from any other block.
             if body_error is None:
                 raise

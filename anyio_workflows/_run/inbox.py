@@ -5,6 +5,7 @@ Which delivery is next is the ledger's order; whether one may begin is the limit
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -98,14 +99,17 @@ class Inbox(Desk):
             self._receive.close()
 
 
-def _shared_limiter(declared: Any) -> anyio.CapacityLimiter:
-    if not callable(declared):
-        return declared  # type: ignore[no-any-return]
+def _shared_limiter(
+    declared: anyio.CapacityLimiter | Callable[[], anyio.CapacityLimiter],
+) -> anyio.CapacityLimiter:
+    if isinstance(declared, anyio.CapacityLimiter):
+        return declared
     try:
         limiters = _shared_limiters.get()
     except LookupError:
         limiters = {}
         _shared_limiters.set(limiters)
-    if declared not in limiters:
-        limiters[declared] = declared()
-    return limiters[declared]
+    limiter = limiters.get(declared)
+    if limiter is None:
+        limiter = limiters[declared] = declared()
+    return limiter

@@ -9,13 +9,13 @@ NAME = "anyio_workflows"
 
 def info(message: str, *arguments: object) -> None:
     """Note something that a user asked to be told: ``Workflow(verbose=True)``."""
-    import logging  # see the module's docstring
+    import logging  # noqa: PLC0415  # see the module's docstring
 
     logging.getLogger(NAME).info(message, *arguments)
 
 
 def error(message: str, *arguments: object, error: BaseException | None) -> None:
     """Report *error*, which reaches nobody otherwise."""
-    import logging  # see the module's docstring
+    import logging  # noqa: PLC0415  # see the module's docstring
 
     logging.getLogger(NAME).error(message, *arguments, exc_info=error)

@@ -42,7 +42,7 @@ from .worker import Execution, Parked, Worker
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
 """The run that the current task works for, its child tasks included."""
 
-_run_ids = random.Random()
+_run_ids = random.Random()  # noqa: S311  # ids, no secrets
 """Where run ids come from; a source of its own, so that it can be seeded."""
 
 
@@ -173,7 +173,7 @@ class Run(Crew):
                         await places.take(self, self._is_waited_for_by)
                     self._begin()
                     await self.work(host)
-                except BaseException as error:
+                except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
                     if not self.task_ended_with(error):
                         raise
         finally:
@@ -319,18 +319,17 @@ class Run(Crew):
         self.ledger.withdraw(delivery)
         if isinstance(error, GeneratorExit) and self.is_torn_down:
             return True
-        cancelled_class = anyio.get_cancelled_exc_class()
         was_cancelled = self.ledger.outcome is not None or self._is_cancelled()
         if was_cancelled:
             # Decided when the scope was cancelled: what clean-ups raise afterwards is no outcome. And at once: a
             # task that ends cancelled has its task group cancelled, which then hides where it came from.
             self.decide(Cancelled(_BY_ITS_TASK))
-        if isinstance(error, cancelled_class):
+        if isinstance(error, anyio.get_cancelled_exc_class()):
             if was_cancelled:
                 return True
             error = unasked_cancellation(delivery, error)
         elif was_cancelled and isinstance(error, BaseExceptionGroup):
-            rest = error.split(cancelled_class)[1]
+            rest = error.split(anyio.get_cancelled_exc_class())[1]
             if rest is None:
                 return False
             error = rest

@@ -31,13 +31,13 @@ async def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     except LookupError:
         limiter = anyio.CapacityLimiter(math.inf)
         _unbounded.set(limiter)
-    from anyio import to_thread  # see the module's docstring
+    from anyio import to_thread  # noqa: PLC0415  # see the module's docstring
 
     return await to_thread.run_sync(function, *arguments, limiter=limiter)
 
 
 def in_event_loop(call: Callable[..., ResultT], *arguments: Any) -> ResultT:
     """Call *call* in the event loop that has started this thread, and return what it returns."""
-    from anyio import from_thread  # see the module's docstring
+    from anyio import from_thread  # noqa: PLC0415  # see the module's docstring
 
     return from_thread.run_sync(call, *arguments)

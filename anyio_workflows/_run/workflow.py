@@ -151,7 +151,7 @@ class Workflow(DeclaredWorkflow):
         *,
         state: object | None = None,
         run_id: str | None = None,
-        timeout: float | None | _Unset = _UNSET,
+        timeout: float | _Unset | None = _UNSET,
         stream_buffer: int | None = None,
         **fields: Any,
     ) -> WorkflowHandler:

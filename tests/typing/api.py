@@ -1,0 +1,104 @@
+"""How users write it, under the type checkers; never run. A wrong call is kept honest by its ignore comment."""
+
+from typing import Any, assert_type
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from anyio_workflows import (
+    Context,
+    Event,
+    EventReader,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    RunGroup,
+    StallReport,
+    StartEvent,
+    StateStore,
+    StopEvent,
+    Workflow,
+    WorkflowHandler,
+    step,
+)
+
+
+class Fetched(Event):
+    url: str
+    size: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+
+
+class Begin(StartEvent):
+    urls: tuple[str, ...]
+
+
+class Answer(HumanResponseEvent):
+    text: str
+
+
+@attrs.define
+class State:
+    seen: int = 0
+
+
+class Crawl(Workflow):
+    @step
+    async def begin(self, ctx: Context[State], ev: Begin) -> Fetched | None:
+        for url in ev.urls:
+            ctx.send_event(Fetched(url=url))
+        await ctx.send(Fetched(url="last", size=3), step="count")
+        return None
+
+    @step(num_workers=2, timeout=3, limiter=lambda: anyio.CapacityLimiter(3))
+    async def count(self, ev: Fetched, ctx: Context[State]) -> StopEvent | None:
+        assert_type(ctx.store, StateStore[State])
+        async with ctx.store.edit_state() as state:
+            assert_type(state, State)
+            state.seen += ev.size
+        collected = ctx.collect_events(ev, [Fetched] * 3)
+        assert_type(collected, list[Fetched] | None)
+        assert_type(ctx.collect_events(ev, {Fetched: 3}), list[Fetched] | None)
+        answer = await ctx.wait_for_event(Answer, waiter_event=InputRequiredEvent(prefix="?"), timeout=1.5)
+        assert_type(answer, Answer)
+        return StopEvent(result=answer.text)
+
+    @step
+    def in_a_thread(self, ev: Fetched) -> None:
+        assert_type(ev.size, int)
+
+
+@step(workflow=Crawl)
+async def free(ctx: Context, ev: Fetched) -> None:
+    assert_type(ctx, Context[Any])
+
+
+async def use(tasks: TaskGroup) -> None:
+    workflow = Crawl(timeout=3, num_concurrent_runs=2)
+    handler = workflow.run(start_event=Begin(urls=("a",)), state=State())
+    assert_type(handler, WorkflowHandler)
+    async with handler as entered:
+        assert_type(entered, WorkflowHandler)
+        stream = handler.stream_events(expose_internal=True, offset=1)
+        assert_type(stream, EventReader)
+        async for event in stream:
+            assert_type(event, Event)
+        handler.send_event(HumanResponseEvent(response="yes"))
+        await handler.cancel_run()
+    result: str = await handler
+    print(result)
+    served: WorkflowHandler = await tasks.start(workflow.run(urls=()).serve)
+    assert_type(served.failures, tuple[BaseException, ...])
+    async with RunGroup(max_runs=3, grace=1) as runs:
+        assert_type(runs.start(workflow, urls=(), run_id="1"), WorkflowHandler)
+        assert_type(runs["1"], WorkflowHandler)
+    print(StallReport(), StartEvent(topic="x").topic, StopEvent("x").result, Event(any=1).get("any"))
+
+
+async def misuse(handler: WorkflowHandler, workflow: Workflow, ctx: Context) -> None:
+    Fetched(ur="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Fetched("x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Fetched(url="x").sise  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue, reportUnusedExpression]
+    Fetched(url="x").url = "y"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    ctx.run()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    handler.collect_events()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    workflow.send_event(StopEvent())  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
