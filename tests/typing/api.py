@@ -85,13 +85,16 @@ async def use(tasks: TaskGroup) -> None:
         handler.send_event(HumanResponseEvent(response="yes"))
         await handler.cancel_run()
     result: str = await handler
-    print(result)
+    assert_type(result, str)
     served: WorkflowHandler = await tasks.start(workflow.run(urls=()).serve)
     assert_type(served.failures, tuple[BaseException, ...])
     async with RunGroup(max_runs=3, grace=1) as runs:
         assert_type(runs.start(workflow, urls=(), run_id="1"), WorkflowHandler)
         assert_type(runs["1"], WorkflowHandler)
-    print(StallReport(), StartEvent(topic="x").topic, StopEvent("x").result, Event(any=1).get("any"))
+    assert_type(str(StallReport()), str)
+    assert_type(StartEvent(topic="x").topic, Any)
+    assert_type(StopEvent("x").result, Any)
+    assert_type(Event(any=1).get("any"), Any)
 
 
 async def misuse(handler: WorkflowHandler, workflow: Workflow, ctx: Context) -> None:
