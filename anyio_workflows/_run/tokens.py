@@ -12,7 +12,7 @@ import anyio
 from .._ledger.ledger import Ledger
 from .._ledger.waiting import Wait
 from .inbox import Inbox
-from .worker import Execution, Parked, Worker
+from .worker import Claim, Execution, Parked, Worker
 
 
 class Tokens(ABC):
@@ -67,11 +67,12 @@ class Tokens(ABC):
             self._token_freed(inbox)
         elif inbox.resumed:  # its wait was cancelled, and it went on without
             inbox.resumed = deque(place for place in inbox.resumed if place.worker is not worker)
+            if inbox.queued > inbox.starting:
+                self.may_start_at(inbox)
 
     def _token_freed(self, inbox: Inbox) -> None:
         inbox.holding -= 1
-        while inbox.resumed and inbox.try_token(inbox.resumed[0].worker):
-            self._hand_token(inbox.resumed.popleft(), inbox)
+        self._serve_line(inbox)
         if inbox.queued > inbox.starting:
             self.may_start_at(inbox)
 
@@ -81,11 +82,21 @@ class Tokens(ABC):
             inbox.is_ready = True
             self.ledger.ready.append(inbox)
 
-    def _hand_token(self, place: Parked, inbox: Inbox) -> None:
-        assert place.worker is not None, "only executions stand in line for tokens"
-        place.worker.has_token = True
-        inbox.holding += 1
-        place.wake()
+    def _serve_line(self, inbox: Inbox) -> None:
+        """Give free tokens to those whose wait is over, first come, first served."""
+        while inbox.resumed:
+            first = inbox.resumed[0]
+            has_token = inbox.try_token(first.worker)
+            if not has_token and inbox.holding:
+                return  # whoever ends an execution there looks again
+            inbox.resumed.popleft()
+            if has_token:
+                first.worker.has_token = True
+            elif isinstance(first, Claim):
+                continue  # somebody outside the run holds the tokens, and nobody waits for this one
+            # Without a token, and with nobody there whose end could free one, the execution itself goes for it.
+            inbox.holding += 1
+            first.wake()
 
     def worker_ended(self, worker: Worker) -> None:
         """Give back what *worker* holds: others than this run may wait for it, or look at it."""
@@ -197,8 +208,8 @@ class Tokens(ABC):
                 with anyio.move_on_after(timeout):
                     await place.bell.wait()
         except BaseException:
-            if gives_token and not worker.has_token:
-                self._claim_token(worker, inbox)
+            if gives_token:
+                self._abandon(place, worker, inbox)
             self.ledger.give_back(wait)
             raise
         finally:
@@ -215,47 +226,46 @@ class Tokens(ABC):
         if place is None:  # it was answered before it had to wait
             return
         worker = place.worker
-        inbox: Inbox = wait.delivery.desk  # type: ignore[assignment]
         if worker is None or worker.has_token:
             place.wake()
-        elif not inbox.resumed and inbox.try_token(worker):
-            self._hand_token(place, inbox)
-        elif not inbox.holding:
-            place.wake()  # somebody outside the run holds the tokens: the execution itself goes for one
-        else:
-            self._stand_before_the_line(place, inbox)
+            return
+        inbox: Inbox = wait.delivery.desk  # type: ignore[assignment]
+        self._stand_in_front(place, inbox)
+        self._serve_line(inbox)
 
-    def _stand_before_the_line(self, place: Parked, inbox: Inbox) -> None:
+    def _stand_in_front(self, place: Parked | Claim, inbox: Inbox) -> None:
+        """Stand in the line that is served before queued deliveries."""
         if inbox.resumed is None:
             inbox.resumed = deque()
         inbox.resumed.append(place)
 
-    def _claim_token(self, worker: Worker, inbox: Inbox) -> None:
-        """Have the next free token counted for *worker*, whose wait was cancelled and which goes on without."""
-        if inbox.resumed and any(place.worker is worker for place in inbox.resumed):
+    def _abandon(self, place: Parked, worker: Worker, inbox: Inbox) -> None:
+        """Let *worker*, whose wait was cancelled, go on without a token; the next free one is counted for it."""
+        if worker.has_token:
             return
-        if inbox.try_token(worker):
-            worker.has_token = True
-            inbox.holding += 1
-        else:
-            place = Parked(self, worker)
-            self._stand_before_the_line(place, inbox)
+        if inbox.resumed and place in inbox.resumed:
+            inbox.resumed[inbox.resumed.index(place)] = Claim(worker)
+            return
+        if place.bell.is_set():  # it was sent to go for a token itself
+            self._token_freed(inbox)
+        self._stand_in_front(Claim(worker), inbox)
+        self._serve_line(inbox)
 
     async def _regain_tokens(self, execution: Execution, worker: Worker, inbox: Inbox, place: Parked) -> None:
-        if not worker.has_token:
-            if inbox.resumed and place in inbox.resumed:
-                # The answer came in time and the worker did not: the time is not for that.
-                await self.park(execution, place, "the line for a worker")
-            elif inbox.try_token(worker):
-                inbox.holding += 1
-            elif not inbox.holding:
-                inbox.holding += 1
+        try:
+            if not place.bell.is_set():
+                # Its time is over. But the answer may have come before that, and no worker has been free since.
+                if not inbox.resumed or place not in inbox.resumed:
+                    self._stand_in_front(place, inbox)
+                    self._serve_line(inbox)
+                if not place.bell.is_set():
+                    await self.park(execution, place, "the line for a worker")
+            if not worker.has_token:
                 await self._acquire(inbox.limiter, worker)
-            else:
-                place = Parked(self, worker)
-                self._stand_before_the_line(place, inbox)
-                await self.park(execution, place, "the line for a worker")
-            worker.has_token = True
+                worker.has_token = True
+        except BaseException:
+            self._abandon(place, worker, inbox)
+            raise
         if inbox.shared is not None and not worker.has_shared_token:
             await self._acquire(inbox.shared, worker)
             worker.has_shared_token = True

@@ -79,3 +79,15 @@ class Parked:
             if self.worker is not None:
                 self.worker.is_parked = False
             self.run.activate()
+
+
+class Claim:
+    """What stands in the line for tokens for a worker whose wait was cancelled: it does not wait for its turn."""
+
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def wake(self) -> None:
+        """Do nothing: it goes on already."""
