@@ -550,6 +550,18 @@ async def test_s_run_3_after_its_end_the_run_lets_the_callers_cancellation_pass(
     assert await handler == "success"
 
 
+async def test_s_run_3_a_run_without_clean_ups_lets_the_callers_cancellation_pass_too() -> None:
+    """No task of the run is left to wait for, so nothing else would look."""
+
+    async def sends_and_cancels(ctx: Context) -> None:
+        ctx.send_event(StopEvent(result="success"))
+        scope.cancel()
+
+    handler = await _in_a_scope(Calling(sends_and_cancels))
+    assert scope.cancelled_caught
+    assert await handler == "success"
+
+
 async def test_s_run_3_a_failure_decided_before_the_cancellation_stays_the_handlers() -> None:
     async def fails(ctx: Context) -> None:
         await begun.wait()

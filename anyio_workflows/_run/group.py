@@ -101,7 +101,7 @@ class RunGroup:
             async with anyio.create_task_group() as self._tasks:
                 try:
                     yield self
-                except anyio.get_cancelled_exc_class():
+                except (anyio.get_cancelled_exc_class(), GeneratorExit):
                     self._is_closing = True
                     raise
                 except BaseException as error:  # noqa: ASYNC103, BLE001  # raised when the runs have ended

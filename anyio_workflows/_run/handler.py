@@ -29,15 +29,7 @@ class WorkflowHandler(Awaitable[Any]):
     yours, and `RunGroup.start` in one that outlives the request.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_block",
-        "_body_deadline",
-        "_body_has_failure",
-        "_body_task",
-        "_loop",
-        "_run",
-    )
+    __slots__ = ("__weakref__", "_block", "_loop", "_run")
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -159,7 +151,7 @@ class WorkflowHandler(Awaitable[Any]):
                 try:
                     with body.scope:
                         yield self
-                except anyio.get_cancelled_exc_class():
+                except (anyio.get_cancelled_exc_class(), GeneratorExit):
                     raise
                 except BaseException as error:  # noqa: ASYNC103, BLE001  # raised when the run has ended
                     body_error = error
