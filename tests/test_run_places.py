@@ -318,5 +318,31 @@ async def test_s_run_2_a_place_that_a_stranger_holds_too_is_waited_for() -> None
                 assert await outer == "inner"
 
 
+async def test_s_run_2_runs_that_hold_all_places_and_wait_for_more_are_an_error_never_a_hang() -> None:
+    """Each of two outer runs waits for an inner one, which waits for the place of either."""
+    begun = 0
+
+    async def body(ctx: Context) -> object:
+        nonlocal begun
+        begun += 1
+        if begun == 2:
+            both_begun.set()
+        if begun > 2:
+            return "inner"
+        await both_begun.wait()
+        try:
+            return await flow.run()
+        except WorkflowRuntimeError:
+            return "refused"
+
+    both_begun = anyio.Event()
+    flow = Calling(body, num_concurrent_runs=2)
+    with anyio.fail_after(2):
+        async with flow.run() as first, flow.run() as second:
+            results = [await first, await second]
+    # The one that comes last is refused; its outer run ends, and the other goes on in its place.
+    assert sorted(map(str, results)) == ["inner", "refused"]
+
+
 async def test_s_run_2_a_workflow_without_limit_nests_as_deep_as_it_likes() -> None:
     assert await Echo(num_concurrent_runs=None).run(value=1) == 1

@@ -268,12 +268,16 @@ async def test_s_run_4_a_run_that_waits_for_a_human_says_so_once() -> None:
         async def listen(self, ev: HumanResponseEvent) -> StopEvent:
             return StopEvent(result=ev.text)
 
+    async def answers() -> None:
+        await _settle()
+        handler.send_event(HumanResponseEvent(text="yes"))
+
     with anyio.fail_after(5):
-        async with Flow().run() as handler:
+        async with anyio.create_task_group() as tasks, Flow().run() as handler:
             async for event in handler.stream_events():
                 if isinstance(event, InputRequiredEvent):
-                    await _settle()
-                    handler.send_event(HumanResponseEvent(text="yes"))
+                    await _settle()  # at rest, and the body outside
+                    tasks.start_soon(answers)  # still at rest when the body parks again
     assert await handler == "yes"
     (report,) = _idle_events(await events_of(handler, expose_internal=True))
     assert report.is_waiting_for_human

@@ -1,6 +1,7 @@
 """S-RUN-2: a handler used wrongly says which line to write; a run that awaits itself is an error at once."""
 
 import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -442,6 +443,26 @@ async def test_s_run_2_a_step_may_run_and_await_other_runs() -> None:
     flow = Calling(body)
     with anyio.fail_after(5):
         assert await flow.run() == [[[[]]]]
+
+
+async def test_s_run_2_a_step_that_awaits_one_run_after_the_other_keeps_none_of_them() -> None:
+    """A run that supervises others for months must not hold every one it has had."""
+
+    class Payload:
+        pass
+
+    async def body(ctx: Context) -> list[object]:
+        payloads = []
+        for way in (_await, _enter):
+            handler = Echo().run(value=Payload())
+            await way(handler)
+            payloads.append(weakref.ref(await handler))
+            del handler
+        gc.collect()
+        return [payload() for payload in payloads]
+
+    with anyio.fail_after(5):
+        assert await Calling(body).run() == [None, None]
 
 
 async def test_s_run_2_a_task_that_a_step_starts_counts_as_inside_wherever_it_lives() -> None:

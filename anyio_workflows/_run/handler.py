@@ -319,7 +319,7 @@ class WorkflowHandler(Awaitable[Any]):
 
     def _check_not_inside(self) -> None:
         asker = current_run.get()
-        if asker is not None and not self._run.has_ended and waits_for(self._run, asker):
+        if asker is not None and not self._run.has_ended and waits_for(self._run, (asker,)):
             raise WorkflowRuntimeError(
                 f"run {self._run.run_id} of {self._run.name} is awaited from inside itself, and would wait for "
                 f"itself for ever; send an event or return instead"

@@ -4,7 +4,7 @@ A line of our own, because a run has to stand in it in the same pass in which it
 that were started together in random order, and what they did first there would decide who comes first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -61,15 +61,15 @@ class Places:
         else:
             line.waiting[run] = anyio.Event()
 
-    async def take(self, run: object, waits_for_us: Callable[[object], bool]) -> None:
+    async def take(self, run: object, waits_for: Callable[[object, Container[object]], bool]) -> None:
         """Wait until *run* has its place.
 
         Args:
             run: Who is to have it.
-            waits_for_us: Whether the holder of a place cannot end before *run* does.
+            waits_for: Whether somebody who holds a place cannot end before one of others has.
 
         Raises:
-            WorkflowRuntimeError: Every place is held by somebody who waits for *run*.
+            WorkflowRuntimeError: Every place is held by somebody who waits for *run*, or for another one in line.
 
         Cancellation:
             `give_back` has to be called, as in any case.
@@ -79,10 +79,10 @@ class Places:
         bell = line.waiting.get(run)
         if bell is None:
             return
-        if all(waits_for_us(holder) for holder in line.holders):
+        if all(waits_for(holder, line.waiting) for holder in line.holders):
             raise WorkflowRuntimeError(
-                f"{self._what} allows {self._number} runs at once, and every one of them waits for this new one, "
-                f"which would wait for their places for ever; raise the limit, or do not nest runs of it"
+                f"{self._what} allows {self._number} runs at once, and every one of them waits for a run that waits "
+                f"for a place, which would go on for ever; raise the limit, or do not nest runs of it"
             )
         await bell.wait()
 

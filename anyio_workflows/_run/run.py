@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Container
 from contextvars import ContextVar, copy_context
 from time import perf_counter
 from typing import Any
@@ -170,7 +171,7 @@ class Run(Crew):
                 self.is_open = True
                 try:
                     for places in self._places:
-                        await places.take(self, self._is_waited_for_by)
+                        await places.take(self, waits_for)
                     self._begin()
                     await self.work(host)
                 except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
@@ -258,9 +259,6 @@ class Run(Crew):
         """Note that it waits no longer."""
         assert self.awaits is not None, "an await is noted before it is forgotten"
         self.awaits.remove(run)
-
-    def _is_waited_for_by(self, holder: object) -> bool:
-        return isinstance(holder, Run) and waits_for(holder, self)
 
     # --- the outcome
 
@@ -449,15 +447,15 @@ class Run(Crew):
         return kind(self, delivery, worker, self)
 
 
-def waits_for(run: Run, target: Run) -> bool:
-    """Whether *run* cannot end before *target* has: it is that run, or waits for one that does."""
+def waits_for(run: object, others: Container[object]) -> bool:
+    """Whether *run* cannot end before one of *others* has: it is that run, or waits for one that does."""
     seen: set[int] = set()
     to_look_at = [run]
     while to_look_at:
         next_run = to_look_at.pop()
-        if next_run is target:
+        if next_run in others:
             return True
-        if id(next_run) not in seen:
+        if id(next_run) not in seen and isinstance(next_run, Run):
             seen.add(id(next_run))
             to_look_at.extend(next_run.awaits or ())
     return False

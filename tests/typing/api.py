@@ -100,7 +100,7 @@ async def use(tasks: TaskGroup) -> None:
 async def misuse(handler: WorkflowHandler, workflow: Workflow, ctx: Context) -> None:
     Fetched(ur="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Fetched("x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    Fetched(url="x").sise  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue, reportUnusedExpression]
+    Fetched(url="x").length  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue, reportUnusedExpression]
     Fetched(url="x").url = "y"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     ctx.run()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     handler.collect_events()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
