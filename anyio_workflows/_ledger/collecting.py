@@ -38,9 +38,9 @@ class Buffer:
     __slots__ = ("_by_type", "_places", "_step", "_validated", "buffer_id", "size", "wanted")
 
     def __init__(self, step: str, buffer_id: str | None) -> None:
-        self.buffer_id = buffer_id
+        self.buffer_id: str | None = buffer_id
         self._step = step
-        self.size = 0
+        self.size: int = 0
         self.wanted: Mapping[type[Event], int] = {}
         """What the last call expected, for the stall report."""
         self._by_type: dict[type[Event], dict[int, Entry]] = {}

@@ -28,14 +28,14 @@ class Delivery:
     )
 
     def __init__(self, number: int, desk: "Desk", event: Event) -> None:
-        self.number = number
+        self.number: int = number
         """Counts up within the run: depends on the run's own history only."""
-        self.desk = desk
-        self.event = event
-        self.attempt = 1
-        self.began = 0.0
+        self.desk: Desk = desk
+        self.event: Event = event
+        self.attempt: int = 1
+        self.began: float = 0.0
         """When its first attempt began, in seconds of a clock of the engine's."""
-        self.is_in_work = False
+        self.is_in_work: bool = False
         self.blocked_in: object | None = None
         """What its execution waits for; its str() is for the stall report."""
         self.put: list[tuple[Buffer, Entry]] | None = None
@@ -55,14 +55,14 @@ class Desk:
     __slots__ = ("_line", "buffers", "is_ready", "node", "pending", "queued", "starting")
 
     def __init__(self, node: Node) -> None:
-        self.node = node
-        self.queued = 0
+        self.node: Node = node
+        self.queued: int = 0
         """Deliveries in line."""
-        self.pending = 0
+        self.pending: int = 0
         """Deliveries in line or in work."""
-        self.starting = 0
+        self.starting: int = 0
         """Workers that are on their way to the line."""
-        self.is_ready = False
+        self.is_ready: bool = False
         """Whether the ledger has noted that something may start here."""
         self.buffers: dict[str | None, Buffer] | None = None
         self._line: deque[Delivery] | None = None

@@ -49,7 +49,7 @@ class Ledger:
     def __init__(
         self, plan: Plan, publish: Callable[[Event], None], desk_type: Callable[..., Desk] = Desk
     ) -> None:
-        self.plan = plan
+        self.plan: Plan = plan
         self.desks: list[Any] = [None] * len(plan.nodes)
         """One desk per step, made when its first event arrives."""
         self.pending: dict[int, Delivery] = {}
@@ -58,14 +58,14 @@ class Ledger:
         """Desks at which something may start, for the engine to look at."""
         self.answered: list[Wait] = []
         """Waits that have their answer, for the engine to wake."""
-        self.working = 0
+        self.working: int = 0
         """Executions in work."""
-        self.prompts = 0
+        self.prompts: int = 0
         """InputRequiredEvents published."""
-        self.responses = 0
+        self.responses: int = 0
         """HumanResponseEvents received."""
         self.unhandled: list[Event] | None = None
-        self.unhandled_count = 0
+        self.unhandled_count: int = 0
         self.outcome: Outcome | None = None
         self._waits: Waits | None = None
         self._number = 0

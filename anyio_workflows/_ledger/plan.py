@@ -33,18 +33,18 @@ class Node:
     )
 
     def __init__(self, index: int, declaration: StepDeclaration, call: Callable[..., Any]) -> None:
-        self.index = index
-        self.declaration = declaration
-        self.call = call
-        self.name = declaration.name
+        self.index: int = index
+        self.declaration: StepDeclaration = declaration
+        self.call: Callable[..., Any] = call
+        self.name: str = declaration.name
         self.shape: CallShape = declaration.shape
-        self.is_async = declaration.is_async
-        self.wants_context = declaration.context_parameter is not None
-        self.event_parameter = declaration.event_parameter
-        self.num_workers = declaration.num_workers
-        self.max_pending = declaration.max_pending
-        self.timeout = declaration.timeout
-        self.limiter = declaration.limiter
+        self.is_async: bool = declaration.is_async
+        self.wants_context: bool = declaration.context_parameter is not None
+        self.event_parameter: str = declaration.event_parameter
+        self.num_workers: int = declaration.num_workers
+        self.max_pending: int = declaration.max_pending
+        self.timeout: float | None = declaration.timeout
+        self.limiter: Any = declaration.limiter
 
 
 class Route:
@@ -53,12 +53,12 @@ class Route:
     __slots__ = ("is_answer", "is_plain", "is_prompt", "is_stop", "targets")
 
     def __init__(self, event_type: type[Event], targets: tuple[int, ...]) -> None:
-        self.targets = targets
+        self.targets: tuple[int, ...] = targets
         """Indices of the accepting steps, in order of declaration."""
-        self.is_stop = issubclass(event_type, StopEvent)
-        self.is_prompt = issubclass(event_type, InputRequiredEvent)
-        self.is_answer = issubclass(event_type, HumanResponseEvent)
-        self.is_plain = bool(targets) and not (self.is_stop or self.is_prompt or self.is_answer)
+        self.is_stop: bool = issubclass(event_type, StopEvent)
+        self.is_prompt: bool = issubclass(event_type, InputRequiredEvent)
+        self.is_answer: bool = issubclass(event_type, HumanResponseEvent)
+        self.is_plain: bool = bool(targets) and not (self.is_stop or self.is_prompt or self.is_answer)
         """True if there is nothing to do but to deliver it."""
 
 
@@ -70,11 +70,11 @@ class Plan:
     def __init__(
         self, name: str, graph: Graph, nodes: tuple[Node, ...], state_type: type | None = None
     ) -> None:
-        self.name = name
-        self.state_type = state_type
+        self.name: str = name
+        self.state_type: type | None = state_type
         """The class of the state, None for untyped state."""
-        self.graph = graph
-        self.nodes = nodes
+        self.graph: Graph = graph
+        self.nodes: tuple[Node, ...] = nodes
         self.routes: dict[type, Route] = {}
         """Filled as event classes appear; events that no annotation declares are routed too."""
 

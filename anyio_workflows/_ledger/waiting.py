@@ -35,14 +35,14 @@ class Wait:
         requirements: Mapping[str, Any],
         waiter_id: str | None,
     ) -> None:
-        self.number = number
-        self.delivery = delivery
-        self.event_type = event_type
-        self.accepts_subclasses = accepts_subclasses
-        self.requirements = requirements
-        self.waiter_id = waiter_id
+        self.number: int = number
+        self.delivery: Delivery = delivery
+        self.event_type: type[Event] = event_type
+        self.accepts_subclasses: bool = accepts_subclasses
+        self.requirements: Mapping[str, Any] = requirements
+        self.waiter_id: str | None = waiter_id
         self.answer: Event | None = None
-        self.answer_number = 0
+        self.answer_number: int = 0
         """When the answer came, counted within the run."""
         self.place: Any = None
         """Where the engine has its execution wait."""

@@ -16,11 +16,11 @@ class Body:
     def __init__(self) -> None:
         self.scope: anyio.CancelScope | None = anyio.CancelScope()
         """Around the body until it is left; cancelled when the run fails."""
-        self.is_outside = True
+        self.is_outside: bool = True
         """It does not wait for the run at the moment."""
-        self.awaits_end = False
+        self.awaits_end: bool = False
         """It is in ``await handler``, where it receives a failure instead of being cancelled by it."""
-        self.has_failure = False
+        self.has_failure: bool = False
         """It has received the failure of the run, which is not raised again when it is left."""
         self._task = anyio.get_current_task().id
         self._deadline = anyio.current_effective_deadline()

@@ -49,21 +49,31 @@ class Crew(Tokens):
         "tasks",
     )
 
+    active: int
     tasks: TaskGroup
     base_context: ContextVars
     """Context variables as they were when the run started; every execution gets a copy."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self.spawned = 0
+        self.spawned: int = 0
         """Tasks started beside the host."""
-        self.is_torn_down = False
+        self.is_torn_down: bool = False
         """The event loop was closed under the run: a task of it is being thrown away."""
-        self.is_traced = False
+        self.is_traced: bool = False
         """Whether anybody wants to know of each execution."""
         self._hops = 0
         self._stretch_end = 0.0
         self._idle: list[Worker] = []
+
+    def set_out(self, base_context: ContextVars, deadline: float) -> None:
+        """Note what is around the run as it starts."""
+        self.base_context = base_context
+        self.deadline = deadline
+
+    def work_in(self, tasks: TaskGroup) -> None:
+        """Start further workers in *tasks*."""
+        self.tasks = tasks
 
     async def work(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  # in one place: each call counts
         """Work on deliveries until the run is decided.

@@ -26,15 +26,19 @@ class Inbox(Desk):
 
     __slots__ = ("_first", "_limiter", "_receive", "_send", "holding", "resumed", "senders", "shared")
 
+    queued: int
+
     def __init__(self, node: Node) -> None:
         super().__init__(node)
         self._first: Delivery | None = None
         self._send: MemoryObjectSendStream[Delivery] | None = None
         self._receive: MemoryObjectReceiveStream[Delivery] | None = None
         self._limiter: anyio.CapacityLimiter | None = None
-        self.shared = _shared_limiter(node.limiter) if node.limiter is not None else None
+        self.shared: anyio.CapacityLimiter | None = (
+            _shared_limiter(node.limiter) if node.limiter is not None else None
+        )
         """The limiter that this step shares with others, one token per execution."""
-        self.holding = 0
+        self.holding: int = 0
         """Workers of this run that hold a token or stand in line for one."""
         self.resumed: deque[Any] | None = None
         """Executions whose wait was answered, in line for a token: served before queued deliveries."""

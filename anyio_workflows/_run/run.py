@@ -82,6 +82,10 @@ class Run(Crew):
         "was_awaited",
     )
 
+    active: int
+    is_traced: bool
+    spawned: int
+
     def __init__(
         self,
         plan: Plan,
@@ -94,16 +98,17 @@ class Run(Crew):
         places: tuple[Places, ...] = (),
         is_verbose: bool = False,
     ) -> None:
-        self.plan = plan
-        self.stream = EventStream(stream_buffer)
+        self.plan: Plan = plan
+        self.stream: EventStream = EventStream(stream_buffer)
         super().__init__(Ledger(plan, self.stream.append, Inbox))
-        self.is_traced = self.is_verbose = is_verbose
+        self.is_traced = is_verbose
+        self.is_verbose: bool = is_verbose
         self.failures: list[BaseException] = []
-        self.is_open = False
+        self.is_open: bool = False
         """Its task group is open."""
-        self.has_begun = False
+        self.has_begun: bool = False
         """Its first event may be worked on: it has its place among the concurrent runs."""
-        self.has_ended = False
+        self.has_ended: bool = False
         """Its task group has closed."""
         self.parent: Run | None = None
         """The run that this one is nested in."""
@@ -111,7 +116,7 @@ class Run(Crew):
         """Runs that this one's tasks wait for, those nested in it included."""
         self.body: Body | None = None
         """The body of its ``async with``, if it is run beside one."""
-        self.was_awaited = False
+        self.was_awaited: bool = False
         """Somebody waited for its end, and receives a failure."""
         self._start_event: Event | None = start_event
         self._state = state
@@ -162,12 +167,13 @@ class Run(Crew):
             Decides the run, unless it is decided; every task of it is cancelled and awaited.
         """
         self._known_requests = cancel_requests()
-        self.deadline = anyio.current_effective_deadline()
-        self.base_context = copy_context()
-        self.base_context.run(current_run.set, self)
+        context = copy_context()
+        context.run(current_run.set, self)
+        self.set_out(context, anyio.current_effective_deadline())
         host = Worker()
         try:
-            async with anyio.create_task_group() as self.tasks:
+            async with anyio.create_task_group() as tasks:
+                self.work_in(tasks)
                 self.is_open = True
                 try:
                     for places in self._places:
@@ -206,7 +212,7 @@ class Run(Crew):
 
     def _begin(self) -> None:
         self.has_begun = True
-        self.active = 1
+        self.activate()
         if self._clock is not None:
             self.spawned += 1
             self.tasks.start_soon(self._watch, self._clock, name="anyio_workflows timeout")

@@ -21,7 +21,7 @@ class SharedState:
     __slots__ = ("_holder", "_line", "state")
 
     def __init__(self, state: RunState) -> None:
-        self.state = state
+        self.state: RunState = state
         self._holder: Execution | None = None
         self._line: deque[tuple[Parked, Execution]] | None = None
 

@@ -28,7 +28,7 @@ class EventStream:
         self._missed = 0
         self._missed_public = 0
         self._parked: list[Any] | None = None
-        self.is_closed = False
+        self.is_closed: bool = False
 
     @property
     def end(self) -> int:

@@ -28,8 +28,8 @@ class Tokens(ABC):
     """The effective deadline around the run when it started, in seconds of the event loop's clock."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.active = 0
+        self.ledger: Ledger = ledger
+        self.active: int = 0
         """Workers that run or are about to, and executions in work that are not blocked."""
         self.standing: list[anyio.CapacityLimiter] | None = None
         """Limiters that workers of this run stand in line for."""

@@ -19,11 +19,11 @@ class Worker:
     def __init__(self) -> None:
         self.inbox: Inbox | None = None
         """Where it works, or is about to; None while it is idle."""
-        self.has_token = False
-        self.has_shared_token = False
-        self.is_starting = False
+        self.has_token: bool = False
+        self.has_shared_token: bool = False
+        self.is_starting: bool = False
         """Sent to its inbox and not there yet."""
-        self.is_parked = False
+        self.is_parked: bool = False
         """Its execution is blocked in the run, in the worker's own task."""
         self.deadline: float | None = None
         """When the timeout of the step it works on ends the attempt."""
@@ -61,10 +61,10 @@ class Parked:
     __slots__ = ("bell", "is_counted", "run", "worker")
 
     def __init__(self, run: CountsTheActive, worker: Worker | None = None) -> None:
-        self.run = run
-        self.worker = worker
-        self.bell = anyio.Event()
-        self.is_counted = False
+        self.run: CountsTheActive = run
+        self.worker: Worker | None = worker
+        self.bell: anyio.Event = anyio.Event()
+        self.is_counted: bool = False
         """Whether the task was taken off the active ones while it waits."""
 
     def wake(self) -> None:
