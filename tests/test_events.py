@@ -325,3 +325,17 @@ async def test_s_ev_4_a_subclass_returned_where_a_stop_event_is_annotated_is_the
     """The event's class decides, not the annotation."""
     report = Report(result="fine")
     assert await ending_with(lambda: report, StopEvent).run() is report
+
+
+def test_s_ev_1_what_a_field_says_of_its_repr_counts() -> None:
+    """A password stays out of messages, which quote events."""
+
+    class Login(Event):
+        user: str = attrs.field(repr=str.upper)
+        password: str = attrs.field(repr=False)
+
+    class Secret(Event):
+        key: str = attrs.field(repr=False)
+
+    assert repr(Login(user="ann", password="1234")).endswith("Login(user=ANN)")
+    assert repr(Secret(key="1234")).endswith("Secret()")

@@ -17,7 +17,7 @@ def cancel_requests() -> int:
     return task.cancelling() if task is not None else 0
 
 
-def is_cancelled(scope: anyio.CancelScope, known_requests: int) -> bool:
+def is_cancelled(scope: "anyio.CancelScope", known_requests: int) -> bool:
     """Whether *scope*, which is around the current task's place, is cancelled from outside.
 
     Args:

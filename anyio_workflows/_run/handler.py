@@ -247,7 +247,7 @@ class WorkflowHandler(Awaitable[Any]):
         self._run.decide(Cancelled("with cancel_run()", by_user=True))
         await self._wait_for_end()
 
-    def limiter(self, step: str) -> anyio.CapacityLimiter:
+    def limiter(self, step: str) -> "anyio.CapacityLimiter":
         """Return the limiter of *step* in this run.
 
         Its ``statistics()`` are the executions in work; a change of ``total_tokens`` counts from the next

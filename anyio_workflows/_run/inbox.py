@@ -14,10 +14,12 @@ from anyio.lowlevel import RunVar
 from .._ledger.delivery import Delivery, Desk
 from .._ledger.plan import Node
 
-if TYPE_CHECKING:  # AnyIO loads this module when the first channel is made
+# AnyIO loads its modules when they are first used. A type that is named in quotes, here and elsewhere in this package,
+# is not used yet: together they would be a tenth of our import.
+if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-_shared_limiters: RunVar[dict[Any, anyio.CapacityLimiter]] = RunVar("anyio_workflows_shared_limiters")
+_shared_limiters: RunVar[dict[Any, "anyio.CapacityLimiter"]] = RunVar("anyio_workflows_shared_limiters")
 """Per event loop: what the functions given as ``@step(limiter=...)`` returned."""
 
 
@@ -72,7 +74,7 @@ class Inbox(Desk):
         return self._receive.receive_nowait()
 
     @property
-    def limiter(self) -> anyio.CapacityLimiter:
+    def limiter(self) -> "anyio.CapacityLimiter":
         """The limiter of this step in this run, made when its first execution begins."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self.node.num_workers)
@@ -104,8 +106,8 @@ class Inbox(Desk):
 
 
 def _shared_limiter(
-    declared: anyio.CapacityLimiter | Callable[[], anyio.CapacityLimiter],
-) -> anyio.CapacityLimiter:
+    declared: "anyio.CapacityLimiter | Callable[[], anyio.CapacityLimiter]",
+) -> "anyio.CapacityLimiter":
     if isinstance(declared, anyio.CapacityLimiter):
         return declared
     try:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio.lowlevel import RunVar
 
-_unbounded: RunVar[anyio.CapacityLimiter] = RunVar("anyio_workflows_unbounded")
+_unbounded: RunVar["anyio.CapacityLimiter"] = RunVar("anyio_workflows_unbounded")
 
 
 ResultT = TypeVar("ResultT")

@@ -123,7 +123,7 @@ class Tokens(ABC):
             await self._acquire(inbox.shared, worker)
             worker.has_shared_token = True
 
-    async def _acquire(self, limiter: anyio.CapacityLimiter, worker: Worker) -> None:
+    async def _acquire(self, limiter: "anyio.CapacityLimiter", worker: Worker) -> None:
         try:
             limiter.acquire_on_behalf_of_nowait(worker)
         except anyio.WouldBlock:
