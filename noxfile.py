@@ -37,6 +37,15 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST)
+def crashes(session: nox.Session) -> None:
+    """Kill hundreds of programs in the middle of their runs, and let them go on."""
+    session.install(".[dev]")
+    env = {**INSTALLED_ONLY, "ANYIO_WORKFLOWS_CRASHES": "100"}
+    tests = ("tests/test_real_crashes.py", "--timeout", "1800")
+    session.run("python", "-m", "pytest", *tests, *session.posargs, env=env)
+
+
+@nox.session(python=OLDEST)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that are allowed."""
     if session.venv_backend != "uv":

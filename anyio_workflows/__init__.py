@@ -3,11 +3,19 @@
 Public names only; each is defined in a private module and documented there.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._declare.step import step
 from ._errors import (
+    CheckpointError,
     EventFieldsError,
     RunNotFoundError,
     StatePathError,
+    StoreConflictError,
+    StoreDamagedError,
+    StoreError,
+    UnknownRecordError,
+    UnknownRunError,
     WorkflowCancelledByUser,
     WorkflowCancelledError,
     WorkflowConfigurationError,
@@ -24,6 +32,7 @@ from ._events import (
     HumanResponseEvent,
     InputRequiredEvent,
     InternalDispatchEvent,
+    ResumeDivergedEvent,
     StartEvent,
     StepState,
     StepStateChanged,
@@ -45,7 +54,14 @@ from ._run.store import StateStore
 from ._run.stream import EventReader
 from ._run.workflow import Workflow
 
+if TYPE_CHECKING:
+    from ._checkpoint.document import Checkpoint, CollectedEvents, PendingEvent
+    from ._run.checkpointer import WorkflowCheckpointer
+
 __all__ = (
+    "Checkpoint",
+    "CheckpointError",
+    "CollectedEvents",
     "Context",
     "DictState",
     "Event",
@@ -56,6 +72,8 @@ __all__ = (
     "HumanResponseEvent",
     "InputRequiredEvent",
     "InternalDispatchEvent",
+    "PendingEvent",
+    "ResumeDivergedEvent",
     "RunGroup",
     "RunNotFoundError",
     "StallReport",
@@ -65,11 +83,17 @@ __all__ = (
     "StepState",
     "StepStateChanged",
     "StopEvent",
+    "StoreConflictError",
+    "StoreDamagedError",
+    "StoreError",
     "UnhandledEvent",
+    "UnknownRecordError",
+    "UnknownRunError",
     "Workflow",
     "WorkflowCancelledByUser",
     "WorkflowCancelledError",
     "WorkflowCancelledEvent",
+    "WorkflowCheckpointer",
     "WorkflowConfigurationError",
     "WorkflowError",
     "WorkflowFailedEvent",
@@ -85,3 +109,16 @@ __all__ = (
     "to_dot",
     "to_mermaid",
 )
+
+
+def __getattr__(name: str) -> Any:
+    # What writes events down loads half of the standard library's types; programs that do not record do without.
+    if name == "WorkflowCheckpointer":
+        from ._run.checkpointer import WorkflowCheckpointer  # noqa: PLC0415
+
+        return WorkflowCheckpointer
+    if name in ("Checkpoint", "CollectedEvents", "PendingEvent"):
+        from ._checkpoint import document  # noqa: PLC0415
+
+        return getattr(document, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

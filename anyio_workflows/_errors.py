@@ -4,9 +4,15 @@
     ├── WorkflowValidationError            a workflow is declared wrongly
     │   └── WorkflowConfigurationError     its start or stop events are
     ├── WorkflowRuntimeError               something was used wrongly while running
+    │   ├── CheckpointError                a value can't be written to a checkpoint, or read from one
     │   ├── EventFieldsError               an event was given the wrong fields (a TypeError)
     │   ├── RunNotFoundError               a RunGroup knows no run of that id (a KeyError)
     │   ├── StatePathError                 nothing at that path of the state (a KeyError, a ValueError)
+    │   ├── StoreError                     a checkpoint store could not do what it was asked
+    │   │   ├── StoreConflictError         another writer was there first
+    │   │   ├── StoreDamagedError          what it holds is not what was written
+    │   │   ├── UnknownRecordError         it has the run, but not that record of it (a KeyError)
+    │   │   └── UnknownRunError            it has no run of that id (a KeyError)
     │   └── WorkflowStepDoesNotExistError  no step of that name
     ├── WorkflowStalledError               a run can no longer go on
     ├── WorkflowTimeoutError               a run took too long (a TimeoutError)
@@ -47,6 +53,29 @@ class WorkflowConfigurationError(WorkflowValidationError):
 
 class WorkflowRuntimeError(WorkflowError):
     """A workflow, handler or context was used in a way that it does not allow."""
+
+
+class CheckpointError(WorkflowRuntimeError):
+    """A value can't be written to a checkpoint, or a document is no checkpoint of this workflow."""
+
+    def __init__(
+        self, reason: str, path: str = "", run_id: str | None = None, checkpoint: str | None = None
+    ) -> None:
+        super().__init__(reason, path, run_id, checkpoint)
+        self.reason = reason
+        """What is wrong, and what to do."""
+        self.path = path
+        """Where: event or part of the document, fields and indices, as ``Fetched.pages[3].url``."""
+        self.run_id = run_id
+        """Id of the run, None where it is not known."""
+        self.checkpoint = checkpoint
+        """Id of the checkpoint, None where it is not known."""
+
+    def __str__(self) -> str:
+        run = f"run {_cut(self.run_id)}" if self.run_id is not None else ""
+        checkpoint = f"checkpoint {_cut(self.checkpoint)}" if self.checkpoint is not None else ""
+        places = ", ".join(part for part in (run, checkpoint, _cut(self.path)) if part)
+        return f"{places}: {_cut(self.reason)}" if places else _cut(self.reason)
 
 
 class EventFieldsError(WorkflowRuntimeError, TypeError):
@@ -120,6 +149,65 @@ class RunNotFoundError(WorkflowRuntimeError, KeyError):
         )
 
 
+class StoreError(WorkflowRuntimeError):
+    """A checkpoint store could not do what it was asked; nothing of it was done."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(store, reason)
+        self.store = store
+        """Which store: the path of its file, as a rule."""
+        self.reason = reason
+        """What went wrong, and what to do."""
+
+    def __str__(self) -> str:
+        return f"checkpoint store {self.store}: {self.reason}"
+
+
+class StoreConflictError(StoreError):
+    """Another writer was there first: of a run with that id, of its next record, or as its new owner."""
+
+    def __init__(self, store: str, run_id: str, reason: str) -> None:
+        super().__init__(store, reason)
+        self.args: tuple[object, ...] = (store, run_id, reason)
+        self.run_id = run_id
+        """The run that both wanted to write."""
+
+    def __str__(self) -> str:
+        return f"checkpoint store {self.store}: run {self.run_id!r} {self.reason}"
+
+
+class StoreDamagedError(StoreError):
+    """What a store holds is not what was written to it.
+
+    Contrast `StoreError` itself: there what is stored is sound, and the operation may work another time.
+    """
+
+
+class UnknownRunError(StoreError, KeyError):
+    """A checkpoint store has no run of that id."""
+
+    def __init__(self, store: str, run_id: str) -> None:
+        super().__init__(store, f"there is no run {run_id!r}; it was never stored here, or has been deleted")
+        self.args: tuple[object, ...] = (store, run_id)
+        self.run_id = run_id
+        """The id that was asked for."""
+
+
+class UnknownRecordError(StoreError, KeyError):
+    """A checkpoint store has the run, but no longer, or not yet, that record of it."""
+
+    def __init__(self, store: str, run_id: str, sequence: int) -> None:
+        super().__init__(
+            store,
+            f"run {run_id!r} has no record {sequence}, or none of the full ones that it builds on is left",
+        )
+        self.args: tuple[object, ...] = (store, run_id, sequence)
+        self.run_id = run_id
+        """The run, which is there."""
+        self.sequence = sequence
+        """The record that was asked for."""
+
+
 class WorkflowStalledError(WorkflowError):
     """A run can no longer go on: nothing runs, nothing can start and nothing can come.
 
@@ -176,6 +264,14 @@ class WorkflowCancelledError(WorkflowError):
 
 class WorkflowCancelledByUser(WorkflowCancelledError):
     """The run was ended with `WorkflowHandler.cancel_run`."""
+
+
+_MOST = 400
+"""Characters of one part of a message, which may quote a document of a hundred megabytes."""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[: _MOST // 2]}…{text[-_MOST // 2 :]}"
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -239,6 +239,16 @@ class UnhandledEvent(InternalDispatchEvent):
     """True if nothing was running when it came."""
 
 
+class ResumeDivergedEvent(InternalDispatchEvent):
+    """A step that runs again has not sent what it sent before; that stays delivered."""
+
+    step_name: str
+    """The step."""
+
+    event: Event
+    """What an earlier attempt had sent."""
+
+
 class WorkflowIdleEvent(InternalDispatchEvent):
     """The run has come to rest and waits for the outside; said once each time."""
 

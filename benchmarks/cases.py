@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import attrs
 import floors
 import ours
+import recorded
 from timing import Job, Parking
 
 
@@ -36,6 +37,12 @@ class Case:
     at_most: Mapping[str, float] = attrs.field(factory=dict)
     """How many times the floor it may take, by event loop; nothing where no aim was set."""
 
+    family: str | None = None
+    """What it is called together with its other sizes, beside the largest but one of which the largest is shown."""
+
+    adds_at_most: float | None = None
+    """Seconds per unit that it may take on top of the floor, where the aim is set like that."""
+
 
 @attrs.frozen(kw_only=True)
 class Parked:
@@ -58,6 +65,22 @@ LINEAR_AT_MOST = 1.3
 
 IMPORT_AT_MOST = 1.4
 """How many times the seconds, and the memory, of importing what the package needs it may need."""
+
+IN_MEMORY_ADDS = 6e-6
+BESIDE_ADDS = 15e-6
+"""Seconds that a checkpoint may add to a step: one in memory, and one that is saved beside the run."""
+
+SYNC_AT_MOST = 1.3
+"""How many times a durable commit a step may take that waits for its own."""
+
+STATE_AT_MOST = 1.1
+"""How many times as long a step may take beside a megabyte of state that it leaves alone."""
+
+SYNC_HOPS = 500
+"""Turns of a loop each of which waits for the disk."""
+
+STATE_HOPS = 20_000
+"""Turns of a loop beside a large state, which is written once: that is the run's cost, and not to show as a step's."""
 
 PARKED_AT_MOST = 10_000
 """Bytes that a parked run may keep."""
@@ -93,6 +116,7 @@ CASES = (
             units=count,
             work=ours.fan_out,
             floor=floors.fan_out,
+            family="fan-out",
             at_most=_same_on_all(1.8, uvloop=2.5),
         )
         for count in FAN_OUT_SIZES
@@ -129,6 +153,102 @@ CASES = (
         at_most={"asyncio": 5.36, "trio": 6.0},  # 1.5 and 1.8 us, where the floor took 0.28 and 0.30
     ),
 )
+
+RECORDED = (
+    Case(
+        key="W6",
+        label="loop, recorded in memory; floor: not recorded",
+        unit="step",
+        count=5_000,
+        units=5_000,
+        work=recorded.loop,
+        floor=ours.loop,
+        adds_at_most=IN_MEMORY_ADDS,
+    ),
+    *(
+        Case(
+            key="W6",
+            label=f"fan-out, recorded in memory, collect {count:,}; floor: not recorded",
+            unit="event",
+            count=count,
+            units=count,
+            work=recorded.fan_out,
+            floor=ours.fan_out,
+            family="fan-out, recorded in memory",
+        )
+        for count in FAN_OUT_SIZES[1:]
+    ),
+    Case(
+        key="W6",
+        label="loop beside 1 MB of state, in memory; floor: without it",
+        unit="step",
+        count=STATE_HOPS,
+        units=STATE_HOPS,
+        work=recorded.loop_with_state,
+        floor=recorded.loop,
+        at_most=_same_on_all(STATE_AT_MOST, uvloop=STATE_AT_MOST),
+    ),
+)
+
+
+def stored_cases(stored: recorded.Stored, committed: Job, committed_in_thread: Job) -> tuple[Case, ...]:
+    """Return the cases that need an open store, and open files for their floors.
+
+    Args:
+        stored: The works in their store.
+        committed: Commits so many rows, each durably.
+        committed_in_thread: The same from a worker thread, as an event loop has to.
+    """
+    sync = {"unit": "step", "count": SYNC_HOPS, "units": SYNC_HOPS, "work": stored.loop("sync")}
+    return (
+        Case(
+            key="W6",
+            label="loop, SQLite, async; floor: not recorded",
+            unit="step",
+            count=5_000,
+            units=5_000,
+            work=stored.loop("async"),
+            floor=ours.loop,
+            adds_at_most=BESIDE_ADDS,
+        ),
+        *(
+            Case(
+                key="W6",
+                label=f"fan-out, SQLite, async, collect {count:,}; floor: not recorded",
+                unit="event",
+                count=count,
+                units=count,
+                work=stored.fan_out,
+                floor=ours.fan_out,
+                family="fan-out, SQLite, async",
+            )
+            for count in FAN_OUT_SIZES[1:]
+        ),
+        Case(
+            key="W6",
+            label="loop beside 1 MB of state, SQLite, async; floor: without it",
+            unit="step",
+            count=STATE_HOPS,
+            units=STATE_HOPS,
+            work=stored.loop("async", with_state=True),
+            floor=stored.loop("async"),
+            at_most=_same_on_all(STATE_AT_MOST, uvloop=STATE_AT_MOST),
+        ),
+        Case(
+            **sync,
+            key="W6",
+            label="loop, SQLite, sync; floor: a durable commit",
+            floor=committed,
+            at_most=_same_on_all(SYNC_AT_MOST, uvloop=SYNC_AT_MOST),
+        ),
+        Case(
+            **sync,
+            key="W6",
+            label="loop, SQLite, sync; floor: a durable commit in a thread",
+            floor=committed_in_thread,
+        ),
+    )
+
 
 PARKED = (
     Parked(label="in wait_for_event", parking=ours.parked),

@@ -5,15 +5,20 @@ Each is what one would write for this one job: no state, no retries, no stall re
 """
 
 import math
+import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
+import anyio.to_thread
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from anyio.lowlevel import checkpoint
 from shapes import Done, First, Progress, Second, Tick, Work
-from sizes import STREAM_BURST, WORKERS
+from sizes import ROW, STREAM_BURST, WORKERS
+from timing import Job
 
 from anyio_workflows import StartEvent, StopEvent
 
@@ -173,6 +178,40 @@ async def stream(count: int) -> int:
                 stopped = isinstance(log.popleft(), StopEvent)
                 read += 1
     return read
+
+
+@contextmanager
+def commits() -> Iterator[tuple[Job, Job]]:
+    """W6: rows of a file of SQLite's, each in a transaction of its own that is on the disk when it ends.
+
+    Gives one function that commits in the event loop's own thread, which blocks it, and one that has it done in a
+    worker thread, as a program with other things to do must.
+    """
+    row = b"x" * ROW
+    with (
+        TemporaryDirectory() as folder,
+        closing(
+            sqlite3.connect(Path(folder, "rows.db"), isolation_level=None, check_same_thread=False)
+        ) as connection,
+    ):
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("CREATE TABLE rows (row BLOB NOT NULL)")
+
+        def commit() -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO rows VALUES (?)", (row,))
+            connection.execute("COMMIT")
+
+        async def here(rows: int) -> None:
+            for _ in range(rows):
+                commit()
+
+        async def in_thread(rows: int) -> None:
+            for _ in range(rows):
+                await anyio.to_thread.run_sync(commit)
+
+        yield here, in_thread
 
 
 @asynccontextmanager

@@ -110,8 +110,8 @@ class AskAndAnswer(Workflow):
         return StopEvent(result=ev)
 
 
-_LOOP = Loop(timeout=None)
-_FAN_OUT = FanOut(timeout=None)
+LOOP = Loop(timeout=None)
+FAN_OUT = FanOut(timeout=None)
 _THREE_STEPS = ThreeSteps(timeout=None)
 _ONE_STEP = OneStep(timeout=None)
 _STREAM = Stream(timeout=None)
@@ -119,12 +119,12 @@ _STREAM = Stream(timeout=None)
 
 async def loop(hops: int) -> None:
     """W1."""
-    await _LOOP.run(n=hops)
+    await LOOP.run(n=hops)
 
 
 async def fan_out(count: int) -> None:
     """W2."""
-    result = await _FAN_OUT.run(n=count)
+    result = await FAN_OUT.run(n=count)
     assert result == count
 
 

@@ -13,17 +13,28 @@ from typing import Any
 import anyio
 import attrs
 import floors
-from cases import CASES, FAN_OUT_SIZES, IMPORT_AT_MOST, LINEAR_AT_MOST, PARKED, PARKED_AT_MOST, Case
+import recorded
+from cases import (
+    CASES,
+    FAN_OUT_SIZES,
+    IMPORT_AT_MOST,
+    LINEAR_AT_MOST,
+    PARKED,
+    PARKED_AT_MOST,
+    RECORDED,
+    Case,
+    stored_cases,
+)
 from imports import FLOOR, OURS, import_costs
 from tables import environment, markdown, microseconds, text
-from timing import QUICK, THOROUGH, Effort, Sample, bytes_per_run, compare
+from timing import QUICK, THOROUGH, Effort, Job, Sample, bytes_at_most, bytes_per_run, compare
 
 BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "asyncio": ("asyncio", {}),
     "uvloop": ("asyncio", {"use_uvloop": True}),
     "trio": ("trio", {}),
 }
-KEYS = ("W1", "W2", "W3", "W4", "W4b", "W5", "W7")
+KEYS = ("W1", "W2", "W3", "W4", "W4b", "W5", "W6", "W7")
 HEADINGS = ("work", "what", "loop", "ours", "floor", "ratio", "must be", "holds")
 DISTRIBUTIONS = ("anyio", "attrs", "cattrs", "trio", "uvloop")
 
@@ -64,7 +75,7 @@ class Row:
 async def _timed(cases: Sequence[Case], loop: str, effort: Effort) -> list[Row]:
     """Measure *cases* one after the other, each beside its floor."""
     rows: list[Row] = []
-    fan_outs: dict[int, Sample] = {}
+    families: dict[str, dict[int, Sample]] = {}
     for case in cases:
         works = {"ours": case.work, "floor": case.floor}
         samples = await compare(works, case.count, case.units, effort)
@@ -77,29 +88,58 @@ async def _timed(cases: Sequence[Case], loop: str, effort: Effort) -> list[Row]:
                 ours=_per(mine.median, case.unit),
                 floor=_per(floor.median, case.unit),
                 ratio=mine.over(floor),
-                at_most=case.at_most.get(loop),
+                at_most=_aim(case, loop, floor),
             )
         )
-        if case.key == "W2":
-            fan_outs[case.count] = mine
-    return rows + _growth(fan_outs, loop)
+        if case.family is not None:
+            families.setdefault(case.family, {})[case.count] = mine
+            if case.count == max(FAN_OUT_SIZES):
+                rows.append(_growth(case.key, case.family, families[case.family], loop))
+    return rows
 
 
-def _growth(fan_outs: dict[int, Sample], loop: str) -> list[Row]:
-    if not fan_outs:
-        return []
-    _, fewer, more = (fan_outs[size] for size in FAN_OUT_SIZES)
-    return [
-        Row(
-            key="W2",
-            what="growth: 10,000 beside 1,000",
-            loop=loop,
-            ours=_per(more.median, "event"),
-            floor=_per(fewer.median, "event"),
-            ratio=more.over(fewer),
-            at_most=LINEAR_AT_MOST,
-        )
-    ]
+def _aim(case: Case, loop: str, floor: Sample) -> float | None:
+    """Return how many times *floor* the case may take; None if there is no aim."""
+    if case.adds_at_most is None:
+        return case.at_most.get(loop)
+    return 1 + case.adds_at_most / floor.median
+
+
+def _growth(key: str, family: str, samples: dict[int, Sample], loop: str) -> Row:
+    fewer, more = (samples[size] for size in FAN_OUT_SIZES[1:])
+    return Row(
+        key=key,
+        what=f"{family}, growth: 10,000 beside 1,000",
+        loop=loop,
+        ours=_per(more.median, "event"),
+        floor=_per(fewer.median, "event"),
+        ratio=more.over(fewer),
+        at_most=LINEAR_AT_MOST,
+    )
+
+
+async def _recorded(loop: str, effort: Effort) -> list[Row]:
+    """Measure what a checkpoint after every execution costs: in memory, and in a store."""
+    rows = await _timed(RECORDED, loop, effort)
+    rows.append(await _growth_of_memory("recorded in memory", recorded.fan_out, loop))
+    async with recorded.stored() as stored:
+        with floors.commits() as (committed, committed_in_thread):
+            rows += await _timed(stored_cases(stored, committed, committed_in_thread), loop, effort)
+        rows.append(await _growth_of_memory("SQLite, async", stored.fan_out, loop))
+    return rows
+
+
+async def _growth_of_memory(how: str, work: Job, loop: str) -> Row:
+    fewer, more = [await bytes_at_most(work, size, size) for size in FAN_OUT_SIZES[1:]]
+    return Row(
+        key="W6",
+        what=f"fan-out, {how}, memory: 10,000 beside 1,000",
+        loop=loop,
+        ours=f"{more / 1000:.2f} kB/event",
+        floor=f"{fewer / 1000:.2f} kB/event",
+        ratio=more / fewer,
+        at_most=LINEAR_AT_MOST,
+    )
 
 
 def _per(seconds: float, unit: str) -> str:
@@ -163,6 +203,8 @@ def measure(only: Sequence[str], loops: Iterable[str], effort: Effort, runs: int
         print(f"measuring on {loop} ...", file=sys.stderr)
         if cases:
             rows += anyio.run(_timed, cases, loop, effort, backend=backend, backend_options=options)
+        if "W6" in only:
+            rows += anyio.run(_recorded, loop, effort, backend=backend, backend_options=options)
         if "W5" in only:
             rows += anyio.run(_parked, loop, runs, backend=backend, backend_options=options)
     if "W4b" in only:

@@ -5,3 +5,9 @@ WORKERS = 4
 
 STREAM_BURST = 100
 """Events that a writer writes before it lets its reader run."""
+
+STATE_ITEMS = 10_000
+"""Texts of a hundred characters in a state of a megabyte."""
+
+ROW = 170
+"""Bytes of one row, which is what a turn of the loop adds to a store."""

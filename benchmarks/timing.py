@@ -123,3 +123,16 @@ async def _traced(parking: Parking, runs: int) -> int:
             return tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
+
+
+async def bytes_at_most(work: Job, count: int, units: int) -> float:
+    """Return the most bytes per unit that *work* has allocated at any one time, as `tracemalloc` counts them."""
+    await work(count)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        await work(count)
+        return (tracemalloc.get_traced_memory()[1] - before) / units
+    finally:
+        tracemalloc.stop()

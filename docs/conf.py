@@ -3,7 +3,10 @@
 import sys
 from importlib.metadata import version as installed_version
 
+from docutils.nodes import Element
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
 
 import anyio_workflows
@@ -21,14 +24,16 @@ html_title = f"anyio_workflows {release}"
 nitpicky = True
 # No inventory of another project is fetched: the build must not need a network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(anyio|asyncio|attrs?|collections|contextlib|enum|rich|trio|types|typing)\..*"),
+    ("py:.*", r"(anyio|asyncio|attrs?|collections|contextlib|enum|hypothesis|os|rich|trio|types|typing)\..*"),
+    ("py:class", r"datetime\.datetime"),
     (
         "py:(class|exc|obj)",
         r"(Base)?Exception(Group)?|(Key|OS|Runtime|Timeout|Type|Value)Error|Any|Callable|None",
     ),
     ("py:(class|obj)", r"bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|optional"),
     # Variables and private classes in signatures: they are readable there, and have no page of their own.
-    ("py:(class|obj)", r"anyio_workflows\._.*|\.\.\.|StateT|EventT|build_graph"),
+    ("py:(class|obj)", r"anyio_workflows\.(_|testing\.store_).*|\.\.\.|StateT|EventT|build_graph"),
+    ("py:obj", "epoch|last_sequence"),  # of RunInfo, in the docstring of an argument of that type
     ("py:obj", "result"),  # a keyword of StopEvent that is readable as an attribute, but declared nowhere
 ]
 
@@ -45,7 +50,16 @@ napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Cancellation"]
 
 
-NOT_CONSTRUCTED_BY_USERS = ("Context", "EventReader", "Graph", "StateStore", "WorkflowHandler")
+NOT_CONSTRUCTED_BY_USERS = (
+    "Checkpoint",
+    "CollectedEvents",
+    "Context",
+    "EventReader",
+    "Graph",
+    "PendingEvent",
+    "StateStore",
+    "WorkflowHandler",
+)
 """Classes whose objects a user is given; how they are made is private."""
 
 
@@ -69,12 +83,28 @@ def keep_first_colon(
         lines[:0] = ["..", ""]  # an empty comment
 
 
+def find_in_other_public_modules(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: Element
+) -> Element | None:
+    """Find what a docstring of one public module says of another: a reader knows it by its last name."""
+    if node["refdomain"] != "py":
+        return None
+    domain = env.get_domain("py")
+    for module in ("anyio_workflows", "anyio_workflows.abc"):
+        target = f"{module}.{node['reftarget']}"
+        found = domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, contnode)
+        if found is not None:
+            return found
+    return None
+
+
 def setup(app: Sphinx) -> None:
     """Show what is public as users see it, and let autodoc find the attribute docstrings of what is re-exported.
 
     It looks for them in the source of a class's ``__module__``, which is the public package, while they
     stand in the private module that defines the class.
     """
+    app.connect("missing-reference", find_in_other_public_modules)
     app.connect("autodoc-process-signature", hide_constructor)
     app.connect("autodoc-process-bases", hide_private_bases)
     app.connect("autodoc-process-docstring", keep_first_colon, priority=400)  # before Napoleon

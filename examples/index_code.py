@@ -6,6 +6,9 @@ worker threads; a progress bar follows the run's stream.
 Run it with ``python examples/index_code.py [path] [--workers 4] [--backend trio]``; without a path it indexes
 the standard library of the Python that runs it. It ends with 0, with 1 if there is nothing to index, with 2 if
 it was called wrongly.
+
+With ``--store runs.db`` it can be killed, by whatever means: called again, it goes on where it was, and once it
+is done it shows the report again without reading a file. ``--run-id`` names a run; by default each tree has one.
 """
 
 import argparse
@@ -23,7 +26,19 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from anyio_workflows import Context, Event, StartEvent, StopEvent, Workflow, step
+from anyio_workflows import (
+    Context,
+    Event,
+    StartEvent,
+    StopEvent,
+    UnknownRunError,
+    Workflow,
+    WorkflowCheckpointer,
+    WorkflowError,
+    WorkflowHandler,
+    step,
+)
+from anyio_workflows.stores import SqliteCheckpointStore
 
 try:
     from rich.console import Console
@@ -140,10 +155,6 @@ class IndexTree(StartEvent):
     root: Path
 
 
-class FilesFound(Event):
-    count: int
-
-
 class FilesLeft(Event):
     paths: tuple[Path, ...]
 
@@ -156,26 +167,43 @@ class FileIndexed(Event):
     record: Module | Unparsable
 
 
+class IndexGrew(Event):
+    """For the progress bar."""
+
+    done: int
+    of: int
+
+
 class TreeIndexed(StopEvent):
+    root: Path
     records: tuple[Module | Unparsable, ...]
+
+
+@attrs.define
+class Tree:
+    """What the run knows as a whole."""
+
+    root: Path = Path()
+    files: int = 0
+    done: int = 0
 
 
 class CodeIndex(Workflow):
     """Find the files, feed them to the parser, collect what it says."""
 
     @step
-    async def find(self, ctx: Context, ev: IndexTree) -> FilesLeft | TreeIndexed:
+    async def find(self, ctx: Context[Tree], ev: IndexTree) -> FilesLeft | TreeIndexed:
         paths = await anyio.to_thread.run_sync(find_sources, ev.root)
         if not paths:
-            return TreeIndexed(records=())
-        await ctx.store.set("files", len(paths))
-        ctx.write_event_to_stream(FilesFound(count=len(paths)))
+            return TreeIndexed(root=ev.root, records=())
+        await ctx.store.set_state(Tree(root=ev.root, files=len(paths)))
+        ctx.write_event_to_stream(IndexGrew(done=0, of=len(paths)))
         return FilesLeft(paths=paths)
 
     @step
-    async def feed(self, ctx: Context, ev: FilesLeft) -> SourceFile | FilesLeft | None:
-        # A long source is written as many short executions: were the run checkpointed, each would remember
-        # what it has sent until it ends.
+    async def feed(self, ctx: Context[Tree], ev: FilesLeft) -> SourceFile | FilesLeft | None:
+        # A long source is written as many short executions: in a run that is stored, each remembers what it
+        # has sent until it ends.
         for path in ev.paths[:BATCH]:
             await ctx.send(SourceFile(path=path))
         left = ev.paths[BATCH:]
@@ -186,17 +214,37 @@ class CodeIndex(Workflow):
         return FileIndexed(record=index_file(ev.path))
 
     @step
-    async def collect(self, ctx: Context, ev: FileIndexed) -> TreeIndexed | None:
-        ctx.write_event_to_stream(ev)
-        files = await ctx.store.get("files")
-        indexed = ctx.collect_events(ev, {FileIndexed: files})
+    async def collect(self, ctx: Context[Tree], ev: FileIndexed) -> TreeIndexed | None:
+        async with ctx.store.edit_state() as tree:
+            tree.done += 1
+            ctx.write_event_to_stream(IndexGrew(done=tree.done, of=tree.files))
+        indexed = ctx.collect_events(ev, {FileIndexed: tree.files})
         if indexed is None:
             return None
-        return TreeIndexed(records=tuple(event.record for event in indexed))
+        return TreeIndexed(root=tree.root, records=tuple(event.record for event in indexed))
 
 
-async def index_tree(root: Path, workers: int) -> TreeIndexed:
-    """Index the tree at *root*, parsing *workers* files at once, with a progress bar on stderr."""
+async def index_tree(
+    root: Path, workers: int, store: Path | None = None, run_id: str = "index"
+) -> TreeIndexed:
+    """Index the tree at *root*, parsing *workers* files at once.
+
+    With a *store*, the run of that id goes on, if there is one, and else begins.
+    """
+    workflow = CodeIndex()
+    if store is None:
+        return await follow(workflow.run(root=root), workers)
+    async with SqliteCheckpointStore(store) as runs:
+        checkpointer = WorkflowCheckpointer(workflow=workflow, store=runs)
+        try:
+            handler = await checkpointer.resume(run_id)
+        except UnknownRunError:
+            handler = checkpointer.run(root=root, run_id=run_id)
+        return await follow(handler, workers)
+
+
+async def follow(handler: WorkflowHandler, workers: int) -> TreeIndexed:
+    """Run *handler* to its end, with a progress bar on stderr."""
     bar = Progress(
         TextColumn("Indexing"),
         BarColumn(),
@@ -204,16 +252,13 @@ async def index_tree(root: Path, workers: int) -> TreeIndexed:
         TimeElapsedColumn(),
         console=Console(stderr=True),
     )
-    async with CodeIndex().run(root=root) as handler:
+    async with handler:
         handler.limiter("parse").total_tokens = workers
         with bar:
-            task = bar.add_task("files", total=None)
+            task = bar.add_task("files", total=None, visible=False)
             async for event in handler.stream_events():
-                match event:
-                    case FilesFound():
-                        bar.update(task, total=event.count)
-                    case FileIndexed():
-                        bar.advance(task)
+                if isinstance(event, IndexGrew):
+                    bar.update(task, completed=event.done, total=event.of, visible=True)
     tree: TreeIndexed = await handler
     return tree
 
@@ -221,13 +266,15 @@ async def index_tree(root: Path, workers: int) -> TreeIndexed:
 # --- What is shown
 
 
-def print_report(console: Console, root: Path, tree: TreeIndexed) -> None:
-    """Print what the *tree* at *root* amounts to."""
-    modules = [record for record in tree.records if isinstance(record, Module)]
-    unparsable = [record for record in tree.records if isinstance(record, Unparsable)]
-    console.print(_totals(root, modules))
+def print_report(console: Console, tree: TreeIndexed) -> None:
+    """Print what *tree* amounts to."""
+    # They came in the order in which they were parsed, which is another one every time.
+    records = sorted(tree.records, key=lambda record: record.path)
+    modules = [record for record in records if isinstance(record, Module)]
+    unparsable = [record for record in records if isinstance(record, Unparsable)]
+    console.print(_totals(tree.root, modules))
     if unparsable:
-        console.print(_table_of_unparsable(root, unparsable))
+        console.print(_table_of_unparsable(tree.root, unparsable))
 
 
 def _totals(root: Path, modules: Sequence[Module]) -> Table:
@@ -249,7 +296,7 @@ def _totals(root: Path, modules: Sequence[Module]) -> Table:
 
 def _table_of_unparsable(root: Path, unparsable: Sequence[Unparsable]) -> Table:
     table = Table(Column("file", overflow="fold"), "reason", title=f"{len(unparsable):,} files do not parse")
-    for record in sorted(unparsable, key=lambda record: record.path):
+    for record in unparsable:
         table.add_row(str(record.path.relative_to(root)), record.reason)
     return table
 
@@ -263,13 +310,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # What the parsed sources are warned of is their authors' business.
         with warnings.catch_warnings(action="ignore"):
-            tree = anyio.run(index_tree, options.path, options.workers, backend=options.backend)
+            tree = anyio.run(
+                index_tree,
+                options.path,
+                options.workers,
+                options.store,
+                options.run_id,
+                backend=options.backend,
+            )
     except KeyboardInterrupt:
         return 130
+    except WorkflowError as error:  # of the store: a step's own errors are records
+        print(error, file=sys.stderr)
+        return 2
     if not tree.records:
-        print(f"there is no Python file below {options.path}", file=sys.stderr)
+        print(f"there is no Python file below {tree.root}", file=sys.stderr)
         return 1
-    print_report(Console(markup=False, highlight=False), options.path, tree)
+    print_report(Console(markup=False, highlight=False), tree)
     return 0
 
 
@@ -284,6 +341,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=int, default=4, help="files to parse at once; default: %(default)s")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
+    parser.add_argument("--store", type=Path, metavar="FILE", help="where the run is kept, to go on from")
+    parser.add_argument("--run-id", help="which run of the store; default: the one of the tree")
     options = parser.parse_args(arguments)
     if not options.path.is_dir():
         parser.error(f"{options.path} is no folder; name one that holds Python source")
@@ -291,6 +350,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--workers {options.workers} parses nothing; give 1 or more")
     if options.backend == "trio" and find_spec("trio") is None:
         parser.error("trio is not installed; install it: pip install 'anyio-workflows[trio]'")
+    if options.run_id and not options.store:
+        parser.error("--run-id names a run of a store; give --store runs.db as well")
+    options.run_id = options.run_id or str(options.path.resolve())
     return options
 
 

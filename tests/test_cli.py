@@ -297,7 +297,7 @@ def test_a_file_finds_what_lies_beside_it_and_takes_no_module_s_place(
 def test_without_trio_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("anyio_workflows.cli._app.find_spec", lambda name: None)
+    monkeypatch.setattr("anyio_workflows.cli._options.find_spec", lambda name: None)
     assert main(["run", "flows:Echo", "--backend", "trio"]) == 2
     assert capsys.readouterr().err == (
         "error: trio is not installed; install the extra: pip install 'anyio-workflows[trio]'\n"

@@ -4,7 +4,7 @@ One `Buffer` is one multiset of a step; whose events it holds until they commit 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -102,6 +102,11 @@ class Buffer:
             entries.update((entry.place, entry) for entry in taken if type(entry.event) is kind)
             self._by_type[kind] = dict(sorted(entries.items()))
         self.size += len(taken)
+
+    def restore(self, entries: Iterable[Entry], places: int) -> None:
+        """Hold *entries*, of which the last ever had the place *places*."""
+        self._places = places
+        self.put_back(list(entries))
 
     def entries(self) -> list[Entry]:
         """Return everything buffered, in order of arrival."""

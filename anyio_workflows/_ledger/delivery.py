@@ -1,6 +1,7 @@
 """One event at one step, from its arrival until the execution commits; and the line it stands in."""
 
 from collections import deque
+from typing import Any
 
 from .._events import Event
 from .collecting import Buffer, Entry
@@ -23,6 +24,7 @@ class Delivery:
         "is_in_work",
         "number",
         "put",
+        "record",
         "spent",
         "took",
     )
@@ -42,6 +44,8 @@ class Delivery:
         """What this execution added to collections, until it commits."""
         self.took: list[tuple[Buffer, list[Entry]]] | None = None
         """What it took from them, until it commits."""
+        self.record: Any = None
+        """What a recorded run notes of it; None in others."""
         self.spent: list[tuple[Buffer, Entry]] | None = None
         """What an earlier attempt added and another execution took: not added again."""
 

@@ -40,6 +40,11 @@ class Draft:
         self._put(self._edit.result())
         self._edit.close()
 
+    @property
+    def touched(self) -> set[str] | None:
+        """The keys or fields that the block has looked at or changed; None if it cannot be told."""
+        return self._edit.touched()
+
     def discard(self) -> None:
         """Forget the edit; the committed state was never touched."""
         assert self._edit.open, "an edit ends once"
@@ -66,6 +71,10 @@ class _DictEdit(MutableMapping[str, Any]):
         self._base.update(self._touched)
         self._base.update(self._added)
         return self._state
+
+    def touched(self) -> set[str] | None:
+        """Return the keys that were read as mutable values, set or deleted."""
+        return {*self._touched, *self._added, *self._gone}
 
     def close(self) -> None:
         self.open = False
@@ -152,6 +161,10 @@ class _FieldsEdit:
         _fill(state, self._anatomy, self._anatomy.contents(self.view))
         return state
 
+    def touched(self) -> set[str] | None:
+        """Return the fields that the view no longer shares with the committed state, those that cannot be shared too."""
+        return {*self._anatomy.contents(self.view)} - {*self._shared}
+
     def close(self) -> None:
         self.open = False
         self._memo = {}
@@ -182,6 +195,10 @@ class _CopyEdit:
     def __init__(self, state: Any) -> None:
         self.open = True
         self.view = copy_value(state, {})
+
+    def touched(self) -> set[str] | None:
+        """Return None: anything may have changed."""
+        return None
 
     def result(self) -> Any:
         """Return a copy of the view, which the user may still hold."""

@@ -74,7 +74,14 @@ class Ledger:
 
     # --- events come in
 
-    def emit(self, event: Event, step: str | None = None, *, source: str = "the run") -> bool:
+    def emit(
+        self,
+        event: Event,
+        step: str | None = None,
+        *,
+        source: str = "the run",
+        sender: Delivery | None = None,  # noqa: ARG002  # a recorded ledger's
+    ) -> bool:
         """Route *event*: to the oldest wait that it answers, else to every step that accepts it.
 
         Returns:
@@ -107,12 +114,11 @@ class Ledger:
         if route.is_stop:
             return True
         if route.is_prompt:
-            self.publish_prompt(event)
+            self.publish_prompt(event, None)
         if route.is_answer:
-            self.responses += 1
+            self.receive_response()
         self._number += 1
-        if self._waits is not None and (wait := self._waits.answer(self._number, event, step)) is not None:
-            self.answered.append(wait)
+        if self._answer_wait(self._number, event, step):
             return False
         for index in targets:
             self._deliver(index, event)
@@ -120,10 +126,29 @@ class Ledger:
             self._keep_unhandled(event, step, is_answer=route.is_answer)
         return False
 
-    def publish_prompt(self, event: Event) -> None:
+    def was_sent(self, event: Event, step: str | None, sender: Delivery) -> bool:  # noqa: ARG002
+        """Return whether an earlier attempt of *sender* has sent *event*, so that it is not sent again."""
+        return False
+
+    def publish_prompt(self, event: Event, sender: Delivery | None) -> None:  # noqa: ARG002
         """Put a question to a human on the stream."""
         self.prompts += 1
         self._publish(event)
+
+    def receive_response(self) -> None:
+        """Count the answer of a human."""
+        self.responses += 1
+
+    def _answer_wait(self, number: int, event: Event, step: str | None = None) -> bool:
+        """Give *event* to the oldest wait that it answers; False if there is none."""
+        wait = self._waits.answer(number, event, step) if self._waits is not None else None
+        if wait is None:
+            return False
+        self.answered.append(wait)
+        return True
+
+    def _keep_answer(self, number: int, event: Event) -> None:
+        self.waits.keep(number, event)
 
     def _is_waited_for(self, event: Event, step: str) -> bool:
         return self._waits is not None and any(
@@ -134,8 +159,11 @@ class Ledger:
     def _deliver(self, index: int, event: Event) -> None:
         desk = self.desks[index] or self.desk(index)
         self._number = number = self._number + 1
-        delivery = Delivery(number, desk, event)
-        self.pending[number] = delivery
+        self._line_up(Delivery(number, desk, event))
+
+    def _line_up(self, delivery: Delivery) -> None:
+        desk = delivery.desk
+        self.pending[delivery.number] = delivery
         desk.pending += 1
         desk.put(delivery)
         if not desk.is_ready:
@@ -151,7 +179,7 @@ class Ledger:
 
     def _keep_unhandled(self, event: Event, step: str | None, *, is_answer: bool) -> None:
         if is_answer:  # its question may still come
-            self.waits.keep(self._number, event)
+            self._keep_answer(self._number, event)
             return
         if self.unhandled is None:
             self.unhandled = []
@@ -259,19 +287,34 @@ class Ledger:
         *,
         requirements: Mapping[str, Any] | None,
         waiter_id: str | None,
+        timeout: float | None = None,
     ) -> Wait:
-        """Open a wait for *event_type*; it may be answered already, by an event that came before."""
+        """Open a wait for *event_type*; it may be answered already, by an event that came before.
+
+        The engine keeps the *timeout*; a ledger that is recorded notes it.
+        """
+        wait = self._new_wait(delivery, event_type, requirements, waiter_id, timeout)
+        self.waits.add(wait)
+        return wait
+
+    def _new_wait(
+        self,
+        delivery: Delivery,
+        event_type: type[Event],
+        requirements: Mapping[str, Any] | None,
+        waiter_id: str | None,
+        timeout: float | None,
+    ) -> Wait:
         self._number += 1
-        wait = Wait(
+        return Wait(
             self._number,
             delivery,
             event_type,
             accepts_subclasses=delivery.desk.node.declaration.accept_event_subclasses,
             requirements=requirements or _NO_REQUIREMENTS,
             waiter_id=waiter_id,
+            timeout=timeout,
         )
-        self.waits.add(wait)
-        return wait
 
     def close_wait(self, wait: Wait) -> None:
         """Forget *wait*, which timed out or was cancelled."""
@@ -282,11 +325,8 @@ class Ledger:
         event, wait.answer = wait.answer, None
         if event is None:
             return
-        other = self.waits.answer(wait.answer_number, event)
-        if other is not None:
-            self.answered.append(other)
-        else:
-            self.waits.keep(wait.answer_number, event)
+        if not self._answer_wait(wait.answer_number, event):
+            self._keep_answer(wait.answer_number, event)
 
     # --- at rest
 
@@ -294,6 +334,11 @@ class Ledger:
     def has_open_waits(self) -> bool:
         """Whether an execution waits for an event."""
         return self._waits is not None and bool(self._waits.open)
+
+    @property
+    def has_timed_waits(self) -> bool:
+        """Whether an execution waits for an event and goes on without it after some time."""
+        return self._waits is not None and any(wait.timeout is not None for wait in self._waits.open.values())
 
     @property
     def awaits_human(self) -> bool:

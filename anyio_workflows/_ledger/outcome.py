@@ -44,5 +44,8 @@ class Cancelled(NamedTuple):
     by_user: bool = False
     """With `cancel_run`, rather than together with the task that ran it."""
 
+    is_put_away: bool = False
+    """It waits in its store alone, and goes on when its answer comes."""
+
 
 Outcome: TypeAlias = Completed | Failed | TimedOut | Cancelled

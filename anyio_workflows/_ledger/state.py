@@ -92,6 +92,10 @@ class RunState:
         self._check_not_frozen()
         return Draft(self._committed(), self._put)
 
+    def committed(self) -> Any:
+        """Return the state itself, for somebody who only reads it at once."""
+        return self._committed()
+
     def _committed(self) -> Any:
         if self._state is None:
             self._state = _made(self._type, {})

@@ -19,9 +19,12 @@ class Wait:
         "answer_number",
         "delivery",
         "event_type",
+        "key",
         "number",
         "place",
+        "prompts",
         "requirements",
+        "timeout",
         "waiter_id",
     )
 
@@ -34,6 +37,7 @@ class Wait:
         accepts_subclasses: bool,
         requirements: Mapping[str, Any],
         waiter_id: str | None,
+        timeout: float | None = None,
     ) -> None:
         self.number: int = number
         self.delivery: Delivery = delivery
@@ -41,9 +45,15 @@ class Wait:
         self.accepts_subclasses: bool = accepts_subclasses
         self.requirements: Mapping[str, Any] = requirements
         self.waiter_id: str | None = waiter_id
+        self.timeout: float | None = timeout
+        """Seconds that it may take, None for any time."""
         self.answer: Event | None = None
         self.answer_number: int = 0
         """When the answer came, counted within the run."""
+        self.key: str = ""
+        """Its name within its execution, in a recorded run."""
+        self.prompts: list[int] = []
+        """Numbers of the questions that were asked for it, in a recorded run."""
         self.place: Any = None
         """Where the engine has its execution wait."""
 

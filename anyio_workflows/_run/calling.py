@@ -22,6 +22,9 @@ class Stretch(Protocol):
     def breathed(self) -> None:
         """Note that others have had it."""
 
+    def notice_cancellation(self) -> None:
+        """Decide the run if a scope around it is cancelled."""
+
 
 def call_step(node: Node, execution: Execution | None, event: Event) -> Any:
     """Call the function of *node* in whichever shape it has."""
@@ -60,6 +63,8 @@ def drive(
             argument = yield suspended_on
         except BaseException as error:  # noqa: ASYNC103, BLE001  # cancellation, mostly: it is the body's to receive
             stretch.is_torn_down = isinstance(error, GeneratorExit)
+            if not stretch.is_torn_down:
+                stretch.notice_cancellation()  # what the body does to clean up is nothing to go on from
             resume, argument = body.throw, error
         else:
             resume = body.send

@@ -84,6 +84,26 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         return self._delivery.desk.node.name
 
     @property
+    def idempotency_key(self) -> str:
+        """Names this execution by what has caused it, for effects outside the run, which may happen twice.
+
+        The same when the execution runs again after a failure, a crash or a resume, and different for any other: give
+        it to the payment service as its idempotency key.
+
+        Raises:
+            WorkflowRuntimeError: The run is not recorded, or the execution has ended.
+        """
+        self._live("idempotency_key")
+        record = self._delivery.record
+        if record is None:
+            raise WorkflowRuntimeError(
+                f"step {self.step_name!r} asks for an idempotency key, which only a recorded run has; "
+                f"start it with WorkflowCheckpointer(workflow=workflow).run(...)"
+            )
+        key: str = record.key
+        return key
+
+    @property
     def store(self) -> StateStore[StateT]:
         """The state of the run.
 
@@ -105,7 +125,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         crew = self._live("send_event")
         if crew.ledger.outcome is not None:
             return
-        if crew.ledger.emit(event, step, source=f"step {self.step_name!r}"):
+        if crew.ledger.emit(event, step, source=f"step {self.step_name!r}", sender=self._delivery):
             self._stop(crew, event)
         elif not self._is_driven:
             crew.flush()
@@ -131,6 +151,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         source = f"step {self.step_name!r}"
         waited_for: Inbox | None = None
         while (inbox := _full_inbox(crew, event, step, source)) is not None:
+            if crew.ledger.was_sent(event, step, self._delivery):
+                break  # it has its place already, and who is to make room may wait for this step
             place = Parked(crew)
             if inbox.senders is None:
                 inbox.senders = deque()
@@ -216,10 +238,15 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             event_type,
             requirements=dict(requirements) if requirements else None,
             waiter_id=waiter_id,
+            timeout=timeout,
         )
         if wait.answer is not None:
-            await crew.hop()
-        elif not await crew.wait(self, wait, timeout):
+            try:
+                await crew.hop()
+            except BaseException:
+                crew.ledger.give_back(wait)
+                raise
+        elif not await crew.wait(self, wait):
             raise TimeoutError(f"{wait}, and none came within {timeout} seconds")
         return wait.answer  # type: ignore[return-value]  # of event_type, or of a subclass
 
@@ -252,7 +279,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
                 f"write an instance of a class derived from Event"
             )
         if isinstance(ev, InputRequiredEvent):
-            crew.ledger.publish_prompt(ev)
+            crew.ledger.publish_prompt(ev, self._delivery)
         else:
             self._run.stream.append(ev)
 

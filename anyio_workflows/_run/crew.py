@@ -45,6 +45,7 @@ class Crew(Tokens):
         "base_context",
         "is_torn_down",
         "is_traced",
+        "saves_commits",
         "spawned",
         "tasks",
     )
@@ -62,6 +63,8 @@ class Crew(Tokens):
         """The event loop was closed under the run: a task of it is being thrown away."""
         self.is_traced: bool = False
         """Whether anybody wants to know of each execution."""
+        self.saves_commits: bool = False
+        """Whether what an execution gives goes out only when its commit is on disk."""
         self._hops = 0
         self._stretch_end = 0.0
         self._idle: list[Worker] = []
@@ -140,11 +143,15 @@ class Crew(Tokens):
                     return  # type: ignore[unreachable]  # decided while the body ran
                 if self.is_traced:
                     self.traced(delivery, StepState.NOT_RUNNING, output)
-                if ledger.commit(delivery, output):
-                    self.stopped(output)
+                stops = ledger.commit(delivery, output)
             except BaseException as error:  # noqa: ASYNC103  # the user's body: whatever it raises is looked at
                 if self.failed(delivery, error):
                     raise
+            else:
+                if self.saves_commits and not await self.save_commit():
+                    return
+                if stops:
+                    self.stopped(output)
             if execution is not None:
                 execution._is_over = True
                 execution._is_driven = False
@@ -304,6 +311,10 @@ class Crew(Tokens):
     @abstractmethod
     def failed(self, delivery: Delivery, error: BaseException) -> bool:
         """A step raised, or gave no event; True if *error* has to go on through the task."""
+
+    @abstractmethod
+    async def save_commit(self) -> bool:
+        """Wait until the last commit is on disk; False if the run is decided meanwhile."""
 
     @abstractmethod
     def task_ended_with(self, error: BaseException) -> bool:

@@ -20,7 +20,7 @@ def last_event(outcome: Outcome) -> StopEvent:
             )
         case TimedOut(_, timeout, active_steps):
             return WorkflowTimedOutEvent(timeout=timeout, active_steps=active_steps)
-        case Cancelled(reason):
+        case Cancelled(reason=reason):
             return WorkflowCancelledEvent(reason=reason)
         case _:
             assert_never(outcome)
@@ -33,7 +33,7 @@ def error_of(outcome: Outcome, workflow: str, run_id: str) -> BaseException | No
             return None
         case Failed(error) | TimedOut(error):
             return error
-        case Cancelled(reason, by_user):
+        case Cancelled(reason=reason, by_user=by_user):
             kind = WorkflowCancelledByUser if by_user else WorkflowCancelledError
             return kind(workflow, run_id, reason)
         case _:

@@ -1,22 +1,51 @@
 """Runs that outlive the request that asked for them: owned by the lifespan of an application."""
 
 import math
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import EventLoopToken, current_token
 
 from .._errors import RunNotFoundError, WorkflowRuntimeError
-from .._events import StartEvent
+from .._events import Event, StartEvent
 from .._ledger.outcome import Cancelled
+from .._ledger.plan import Plan
 from . import log
 from .handler import WorkflowHandler
 from .places import Places
+from .run import Run
 from .workflow import Workflow, check_count, is_number
+
+if TYPE_CHECKING:  # loaded by programs that record
+    from ..abc import CheckpointStore, RunStatus
+
+_UNFINISHED: tuple["RunStatus", ...] = ("running", "cancelled", "put_away")
+
+
+class Records(Protocol):
+    """A `WorkflowCheckpointer`, which is loaded by those who record."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells the workflow from one that was changed."""
+        ...
+
+    def run(self, start_event: StartEvent | None = None, **options: Any) -> WorkflowHandler:
+        """Return a run that is recorded."""
+        ...
+
+    async def resume(self, run_id: str) -> WorkflowHandler:
+        """Return a run of the store, to go on."""
+        ...
+
+    def forget(self, run_id: str) -> None:
+        """Give back the memory of a run that the store has."""
+        ...
 
 
 class RunGroup:
@@ -37,6 +66,10 @@ class RunGroup:
         max_waiting: int | None = None,
         grace: float = 30.0,
         keep: int = 1000,
+        store: "CheckpointStore | None" = None,
+        workflows: Sequence[Workflow] = (),
+        durability: Literal["sync", "async", "exit"] = "async",
+        put_away_after: float | None = None,
     ) -> None:
         """Make a group; nothing runs before it is entered.
 
@@ -46,6 +79,12 @@ class RunGroup:
                 it is busy. None for no limit.
             grace: Seconds that runs may go on when the block is left; 0 cancels them at once.
             keep: Runs that can still be looked up after they have ended; older ones are forgotten.
+            store: Where its runs are kept, so that those that a crash or the end of the process has cut short go on
+                when a group with the same store is entered.
+            workflows: Whose runs it takes up then. Runs of others stay in the store as they are.
+            durability: When runs are saved; see `WorkflowCheckpointer`.
+            put_away_after: Seconds after which a run that only waits for a human is left to the store, and its memory
+                given back; `send_event` and `bring_back` let it go on. None keeps it.
 
         Raises:
             WorkflowRuntimeError: An argument has a wrong value.
@@ -61,6 +100,21 @@ class RunGroup:
         self._max_waiting = math.inf if max_waiting is None else max_waiting
         self._grace = grace
         self._keep = keep
+        if put_away_after is not None and (
+            not is_number(put_away_after) or not put_away_after >= 0 or store is None
+        ):
+            raise WorkflowRuntimeError(
+                f"put_away_after={put_away_after!r} needs seconds, 0 or more, and a store= to put runs away in"
+            )
+        self._put_away_after = put_away_after
+        self._away: dict[str, Records] = {}
+        self._bringing = anyio.Lock()
+        self._store = store
+        self._durability: Literal["sync", "async", "exit"] = durability
+        self._checkpointers: dict[Workflow, Records] = {}
+        self._by_plan: dict[Plan, Records] = {}
+        for workflow in workflows:
+            self._checkpointer_of(workflow)
         self._block: AbstractAsyncContextManager[Self] | None = None
         self._tasks: TaskGroup | None = None
         self._loop: EventLoopToken | None = None
@@ -100,6 +154,8 @@ class RunGroup:
         try:
             async with anyio.create_task_group() as self._tasks:
                 try:
+                    if self._store is not None:
+                        await self._take_up_runs(self._store)
                     yield self
                 except (anyio.get_cancelled_exc_class(), GeneratorExit):
                     self._is_closing = True
@@ -158,13 +214,96 @@ class RunGroup:
                 f"this RunGroup is full: {places.waiting} runs wait for a place; "
                 f"try again later, or raise max_waiting"
             )
-        handler = workflow.run(start_event, **options)
-        if places is not None:
-            handler._run.limit_by(places)
+        checkpointer = self._checkpointer_of(workflow)
+        run = workflow.run if checkpointer is None else checkpointer.run
+        handler = run(start_event, **options)
+        self._take_in(handler, tasks)
+        return handler
+
+    def _take_in(self, handler: WorkflowHandler, tasks: TaskGroup) -> None:
+        if self._places is not None:
+            handler._run.limit_by(self._places)
         handler._start("look it up in the RunGroup", is_detached=True)
         self._live[handler.run_id] = handler
+        run = handler._run
+        if self._put_away_after is not None and run.recorded is not None:
+            run.on_waiting_for_human = partial(self._put_away_soon, tasks, run)
         tasks.start_soon(self._own, handler, name=f"anyio_workflows run of {handler.workflow_name}")
+
+    def _put_away_soon(self, tasks: TaskGroup, run: Run) -> None:
+        tasks.start_soon(self._put_away_later, run, name="anyio_workflows put away")
+
+    async def _put_away_later(self, run: Run) -> None:
+        assert self._put_away_after is not None, "only a group that puts runs away waits for it"
+        rests = run.rests
+        await anyio.sleep(self._put_away_after)
+        run.put_away(rests)
+
+    async def bring_back(self, run_id: str) -> WorkflowHandler:
+        """Return the handler of a run, which goes on if it was put away.
+
+        Raises:
+            RunNotFoundError: The group knows no such run.
+            StoreError: It cannot be read from the store.
+
+        Cancellation:
+            It may or may not have been brought back.
+        """
+        async with self._bringing:
+            handler = self._live.get(run_id)
+            if handler is not None and handler._run.is_put_away:
+                await handler._wait_for_end()
+                handler = self._live.get(run_id)
+            records = self._away.get(run_id)
+            if handler is None and records is not None:
+                tasks = self._open_tasks()
+                handler = await records.resume(run_id)
+                del self._away[run_id]
+                self._take_in(handler, tasks)
+        return handler or self[run_id]
+
+    async def send_event(self, run_id: str, event: Event, step: str | None = None) -> WorkflowHandler:
+        """Send *event* into a run, which is brought back if it was put away, and return its handler.
+
+        Raises:
+            RunNotFoundError: The group knows no such run.
+            WorkflowRuntimeError: As of `WorkflowHandler.send_event`.
+            StoreError: It cannot be read from the store.
+
+        Cancellation:
+            The event is not sent.
+        """
+        handler = await self.bring_back(run_id)
+        handler.send_event(event, step)
         return handler
+
+    def _checkpointer_of(self, workflow: Workflow) -> Records | None:
+        if self._store is None:
+            return None
+        # What writes events down is loaded by those who record.
+        from .checkpointer import WorkflowCheckpointer  # noqa: PLC0415
+
+        checkpointer = self._checkpointers.get(workflow)
+        if checkpointer is None:
+            checkpointer = self._checkpointers[workflow] = WorkflowCheckpointer(
+                workflow=workflow, store=self._store, durability=self._durability
+            )
+            self._by_plan[workflow._current_plan()] = checkpointer
+        return checkpointer
+
+    async def _take_up_runs(self, store: "CheckpointStore") -> None:
+        """Let the runs go on that have not ended: those of a process that is gone, and those that were cancelled."""
+        tasks = self._open_tasks()
+        by_fingerprint = {each.fingerprint: each for each in self._checkpointers.values()}
+        for status in _UNFINISHED:
+            for info in reversed(await store.runs(status=status)):
+                checkpointer = by_fingerprint.get(info.fingerprint)
+                if checkpointer is None:
+                    continue
+                if status == "put_away":
+                    self._away[info.run_id] = checkpointer
+                else:
+                    self._take_in(await checkpointer.resume(info.run_id), tasks)
 
     def _open_tasks(self) -> TaskGroup:
         if self._tasks is None:
@@ -187,27 +326,42 @@ class RunGroup:
             await run.drive()
         finally:
             del self._live[run.run_id]
-            self._ended[run.run_id] = handler
-            if len(self._ended) > self._keep:
-                del self._ended[next(iter(self._ended))]
+            self._let_go(handler)
             if self._all_ended is not None and not self._live:
                 self._all_ended.set()
         if run.has_failed and not run.was_awaited:
             log.error("%s: run %s failed, and nobody awaits it", run.name, run.run_id, error=run.error)
+
+    def _let_go(self, handler: WorkflowHandler) -> None:
+        run = handler._run
+        records = self._by_plan.get(run.plan)
+        if records is not None:
+            records.forget(run.run_id)
+        if run.is_put_away and records is not None:
+            self._away[run.run_id] = records
+            return
+        self._ended[run.run_id] = handler
+        if len(self._ended) > self._keep:
+            del self._ended[next(iter(self._ended))]
 
     def __getitem__(self, run_id: str) -> WorkflowHandler:
         """Return the run of that id, live or lately ended.
 
         Raises:
             RunNotFoundError: There is none.
+            WorkflowRuntimeError: It was put away: `bring_back` gives it.
         """
+        if run_id in self._away:
+            raise WorkflowRuntimeError(
+                f"run {run_id!r} was put away; write:\n    handler = await runs.bring_back({run_id!r})"
+            )
         handler = self._live.get(run_id) or self._ended.get(run_id)
         if handler is None:
             raise RunNotFoundError(run_id)
         return handler
 
     def __contains__(self, run_id: object) -> bool:
-        return run_id in self._live or run_id in self._ended
+        return run_id in self._live or run_id in self._ended or run_id in self._away
 
     def __iter__(self) -> Iterator[WorkflowHandler]:
         """Iterate over the live runs, in the order in which they were started."""

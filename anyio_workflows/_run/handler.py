@@ -4,7 +4,7 @@ import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import anyio
 from anyio.abc import TaskStatus
@@ -19,6 +19,9 @@ from .ending import add_note
 from .run import Run, current_run, waits_for
 from .stream import EventReader, EventStream
 from .worker import Parked
+
+if TYPE_CHECKING:  # loaded by programs that record
+    from .._checkpoint.document import Checkpoint
 
 
 class WorkflowHandler(Awaitable[Any]):
@@ -246,6 +249,21 @@ class WorkflowHandler(Awaitable[Any]):
         self._check_not_inside()
         self._run.decide(Cancelled("with cancel_run()", by_user=True))
         await self._wait_for_end()
+
+    def checkpoint(self) -> "Checkpoint":
+        """Cut the run at this moment, whatever is in work.
+
+        Raises:
+            WorkflowRuntimeError: The run was not started, or not by a `WorkflowCheckpointer`.
+        """
+        if self._loop is None:
+            self._refuse("checkpoint = handler.checkpoint()")
+        if self._run.checkpoint_now is None:
+            raise WorkflowRuntimeError(
+                f"this run of {self._run.name} is not recorded; start it with a checkpointer:\n"
+                f"    handler = WorkflowCheckpointer(workflow=workflow).run(...)"
+            )
+        return self._run.checkpoint_now()
 
     def limiter(self, step: str) -> "anyio.CapacityLimiter":
         """Return the limiter of *step* in this run.

@@ -14,6 +14,13 @@ def info(message: str, *arguments: object) -> None:
     logging.getLogger(NAME).info(message, *arguments)
 
 
+def warning(message: str, *arguments: object) -> None:
+    """Note something that a user should look at."""
+    import logging  # noqa: PLC0415  # see the module's docstring
+
+    logging.getLogger(NAME).warning(message, *arguments)
+
+
 def error(message: str, *arguments: object, error: BaseException | None) -> None:
     """Report *error*, which reaches nobody otherwise."""
     import logging  # noqa: PLC0415  # see the module's docstring

@@ -2,10 +2,10 @@
 
 import math
 import random
-from collections.abc import Container
+from collections.abc import Callable, Container
 from contextvars import ContextVar, copy_context
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
@@ -40,6 +40,13 @@ from .store import SharedState
 from .stream import EventStream
 from .worker import Execution, Parked, Worker
 
+# Named in quotes: what records runs is loaded by programs that do, and would be a fifth of our import.
+if TYPE_CHECKING:
+    from .._checkpoint.document import Checkpoint
+    from .._checkpoint.recorded import RecordedLedger
+    from .keeping import Keeper
+    from .recording import Recording
+
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
 """The run that the current task works for, its child tasks included."""
 
@@ -71,25 +78,34 @@ class Run(Crew):
         "_traceback",
         "awaits",
         "body",
+        "checkpoint_now",
         "failures",
         "has_begun",
         "has_ended",
         "is_open",
         "is_verbose",
+        "keeper",
+        "make_keeper",
+        "on_waiting_for_human",
         "parent",
         "plan",
+        "recorded",
+        "recording",
+        "rests",
         "stream",
         "was_awaited",
     )
 
     active: int
+    is_torn_down: bool
     is_traced: bool
+    saves_commits: bool
     spawned: int
 
-    def __init__(
+    def __init__(  # noqa: PLR0915  # a line for each thing it knows
         self,
         plan: Plan,
-        start_event: Event,
+        start_event: Event | None,
         *,
         state: RunState | None,
         run_id: str | None,
@@ -97,10 +113,28 @@ class Run(Crew):
         stream_buffer: int | None,
         places: tuple[Places, ...] = (),
         is_verbose: bool = False,
+        recording: "Recording | None" = None,
     ) -> None:
         self.plan: Plan = plan
+        self._run_id = run_id
         self.stream: EventStream = EventStream(stream_buffer)
-        super().__init__(Ledger(plan, self.stream.append, Inbox))
+        self.recording: Recording | None = recording
+        self.checkpoint_now: Callable[[], Checkpoint] | None = None
+        """Cuts the run at this very moment, if it is recorded."""
+        self.on_waiting_for_human: Callable[[], None] | None = None
+        """Called when it has come to rest and only a human can let it go on."""
+        self.rests: int = 0
+        """How often it has come to rest."""
+        self.make_keeper: Callable[[], Keeper] | None = None
+        self.keeper: Keeper | None = None
+        """Its place in a store."""
+        self.recorded: RecordedLedger | None = None
+        """The ledger, if it has a history."""
+        if recording is None:
+            super().__init__(Ledger(plan, self.stream.append, Inbox))
+        else:
+            self.recorded = recording.ledger(plan, self.stream.append, Inbox, self.run_id)
+            super().__init__(self.recorded)
         self.is_traced = is_verbose
         self.is_verbose: bool = is_verbose
         self.failures: list[BaseException] = []
@@ -121,7 +155,6 @@ class Run(Crew):
         self._start_event: Event | None = start_event
         self._state = state
         self._shared_state: SharedState | None = None
-        self._run_id = run_id
         self._places = places
         self._error: BaseException | None = None
         self._traceback: Any = None
@@ -146,7 +179,7 @@ class Run(Crew):
     def shared_state(self) -> SharedState:
         """The state and who may change it; a run that never touches its state has none."""
         if self._shared_state is None:
-            self._shared_state = SharedState(self.state)
+            self._shared_state = SharedState(self.state, self.recorded)
         return self._shared_state
 
     @property
@@ -178,14 +211,27 @@ class Run(Crew):
                 try:
                     for places in self._places:
                         await places.take(self, waits_for)
-                    self._begin()
-                    await self.work(host)
+                    if self.make_keeper is not None:
+                        self.keeper = self.make_keeper()
+                        await self._keep(self.keeper)
+                    # Decided before that, it goes on from its end, or was cancelled.
+                    if self.ledger.outcome is None:
+                        self._begin()
+                        await self.work(host)
                 except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
                     if not self.task_ended_with(error):
                         raise
         finally:
             self.worker_ended(host)
-            self._close()
+            self.is_open = False
+            self.decide(
+                Cancelled("its task group was closed")
+            )  # by a fault of a backend's; mostly it is decided
+            try:
+                if self.keeper is not None and not self.is_torn_down:
+                    await self._finish_keeping(self.keeper)  # noqa: ASYNC102  # shielded and bounded there
+            finally:
+                self._close()
         # The run's own scope has swallowed what it cancelled; what the caller was cancelled with meanwhile
         # is the caller's, whatever became of the run.
         await checkpoint_if_cancelled()
@@ -194,6 +240,54 @@ class Run(Crew):
                 await checkpoint()
         if cancel_requests() > self._known_requests:
             raise_cancelled()
+
+    async def _keep(self, keeper: "Keeper") -> None:
+        """Put the run into its store, and have further cuts saved."""
+        assert self.recorded is not None, "what is kept is recorded"
+        is_sync = keeper.durability == "sync"
+        self.recorded.holds = self.saves_commits = is_sync
+        await keeper.begin()
+        # Also with "sync": what is no commit, such as an event from outside, waits for nobody.
+        if keeper.durability != "exit" and self.ledger.outcome is None:
+            self.spawned += 1
+            self.tasks.start_soon(self._save_beside, keeper, name="anyio_workflows store")
+
+    async def _save_beside(self, keeper: "Keeper") -> None:
+        try:
+            await keeper.save_beside()
+        except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
+            if not self.task_ended_with(error):
+                raise
+
+    async def save_commit(self) -> bool:
+        """Save the commit that was just made; False if the run is decided meanwhile."""
+        assert self.keeper is not None and self.recorded is not None, "only a kept run saves"  # noqa: PT018
+        held = self.recorded.take_held()
+        self.flush()  # what the execution has sent waits for no disk
+        try:
+            await self.keeper.save()
+        except Exception as error:  # noqa: BLE001  # whatever a store of the user's raises
+            self._fail(error, None)
+            return False
+        self.recorded.release(held)
+        return self.ledger.outcome is None
+
+    async def _finish_keeping(self, keeper: "Keeper") -> None:
+        assert self.recorded is not None, "what is kept is recorded"
+        try:
+            await keeper.finish(self.recorded)
+        except Exception as error:  # noqa: BLE001  # whatever a store of the user's raises
+            self.failures.append(error)
+            if isinstance(self.ledger.outcome, Completed) and not keeper.has_saved_end:
+                # The store will not know its result: nobody may believe that it does.
+                self.ledger.outcome = Failed(error)
+                self._error, self._traceback = error, error.__traceback__
+            else:
+                log.error("%s: the store does not know how run %s ended", self.name, self.run_id, error=error)
+
+    @property
+    def _has_saved_end(self) -> bool:
+        return self.keeper is not None and self.keeper.has_saved_end
 
     def task_ended_with(self, error: BaseException) -> bool:
         """Decide what an exception means that leaves a task of the run; True if it stops here.
@@ -205,6 +299,7 @@ class Run(Crew):
             self.decide(Cancelled(_BY_ITS_TASK))
             return False
         if isinstance(error, GeneratorExit):
+            self.is_torn_down = True
             self.decide(Cancelled("its event loop was closed"))
             return False
         self._fail(error, None)  # a fault of the engine's, of which the task group would make a group
@@ -221,13 +316,14 @@ class Run(Crew):
             log.info("%s: run %s begins", self.name, self.run_id)
 
     def _close(self) -> None:
-        self.is_open = False
         self.has_ended = True
+        assert self.ledger.outcome is not None, "a run ends when it is decided"
+        if not self.stream.is_closed:
+            self.stream.close(last_event(self.ledger.outcome))
         for places in self._places:
             places.give_back(self)
         if self.parent is not None:
             self.parent.forget_await(self)
-        self.decide(Cancelled("its task group was closed"))  # by a fault of a backend's; mostly it is decided
         for inbox in self.ledger.desks:
             if inbox is not None:
                 inbox.close()
@@ -245,9 +341,13 @@ class Run(Crew):
 
     def prepare(self, parent: "Run | None") -> None:
         """Take the start event in, so that it comes before any other, and note the run this one is nested in."""
-        assert self._start_event is not None, "a run is prepared once"
-        self.ledger.emit(self._start_event)
-        self._start_event = None  # the delivery has it
+        if self._start_event is not None:
+            self.ledger.emit(self._start_event)
+            self._start_event = None  # the delivery has it
+        if self.recorded is not None and self.recording is not None:
+            self._state = self.recording.begin(self.recorded, self._state)
+            if (stop := self.recording.stop) is not None:
+                self.decide(Completed(stop))
         self.parent = parent
         if parent is not None:
             parent.note_await(self)
@@ -276,12 +376,17 @@ class Run(Crew):
         if self.ledger.outcome is not None:
             return False
         self.ledger.outcome = outcome
+        if self.recorded is not None:
+            self.recorded.freeze()
         self._error = error_of(outcome, self.name, self.run_id if isinstance(outcome, Cancelled) else "")
         if isinstance(outcome, Failed):
             self._traceback = outcome.error.__traceback__
         elif isinstance(outcome, TimedOut):
             self.failures.insert(0, outcome.error)
-        self.stream.close(last_event(outcome))
+        if self.saves_commits and not (isinstance(outcome, Completed) and self._has_saved_end):
+            self.stream.seal()  # it is published when it is on disk
+        else:
+            self.stream.close(last_event(outcome))
         if self.body is not None and self.has_failed:
             self.body.run_failed()
         # A host that is alone and has just ended its execution only has to return.
@@ -355,6 +460,12 @@ class Run(Crew):
             elapsed = perf_counter() - delivery.began
             self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, elapsed))
 
+    def notice_cancellation(self) -> None:
+        """Decide the run if a scope around it is cancelled; asked in a task of the run."""
+        # A request past AnyIO may be a step's own, of a timeout of asyncio's: that shows when the step has ended.
+        if self.ledger.outcome is None and is_cancelled(self.tasks.cancel_scope, cancel_requests()):
+            self.decide(Cancelled(_BY_ITS_TASK))
+
     def _is_cancelled(self) -> bool:
         """Whether the run is cancelled from outside; asked in a task of the run."""
         return is_cancelled(self.tasks.cancel_scope, self._known_requests)
@@ -393,11 +504,26 @@ class Run(Crew):
             if not self._is_idle:
                 self._is_idle = True
                 self.stream.append(WorkflowIdleEvent(report=self.ledger.report(most=MOST_LINES)))
+                self.rests += 1
+                if self.recorded is not None:
+                    self.recorded.history.cut_if_new()
+                if awaits_human and self.on_waiting_for_human is not None and not self.ledger.has_timed_waits:
+                    self.on_waiting_for_human()
             return
         if self._is_cancelled():
             self.decide(Cancelled(_BY_ITS_TASK))
             return
         self._fail(WorkflowStalledError(self.name, self.ledger.report()), None)
+
+    def put_away(self, rests: int) -> None:
+        """Leave the run to its store, if it still rests as it did when *rests* was counted."""
+        if self._is_idle and self.rests == rests:
+            self.decide(Cancelled("it was put away", is_put_away=True))
+
+    @property
+    def is_put_away(self) -> bool:
+        """Whether it waits in its store alone."""
+        return isinstance(self.ledger.outcome, Cancelled) and self.ledger.outcome.is_put_away
 
     # --- what is outside
 
@@ -407,6 +533,8 @@ class Run(Crew):
             self.decide(Completed(event))  # type: ignore[arg-type]  # emit says that it is a StopEvent
         elif self.has_begun:
             self.flush()
+        if self.recorded is not None:
+            self.recorded.history.cut_if_new()
 
     def inbox(self, step: str) -> Inbox:
         """Return the inbox of the step called *step*."""

@@ -4,10 +4,12 @@ What a path means and what a block copies is decided by the ledger's `RunState`.
 """
 
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from .._errors import WorkflowRuntimeError
+from .._ledger.delivery import Delivery
 from .._ledger.state import MISSING, Draft, RunState
 from .crew import Crew
 from .worker import Execution, Parked
@@ -15,13 +17,29 @@ from .worker import Execution, Parked
 StateT = TypeVar("StateT")
 
 
+class StateNotes(Protocol):
+    """Where a recorded run notes the changes of its state."""
+
+    def state_changed(self, delivery: Delivery, state: RunState, names: set[str] | None) -> None:
+        """Note that these top-level keys or fields may have changed; None for any."""
+
+    def earlier_state(self, delivery: Delivery) -> RunState | None:
+        """Return what the next change of *delivery* started from in an earlier attempt; None if it is new."""
+        ...
+
+    def repeats_change(self, delivery: Delivery) -> bool:
+        """Match a change with one that an earlier attempt of *delivery* has made, once; False if it is new."""
+        ...
+
+
 class SharedState:
     """The state of one run and the one execution that may change it."""
 
-    __slots__ = ("_holder", "_line", "state")
+    __slots__ = ("_holder", "_line", "notes", "state")
 
-    def __init__(self, state: RunState) -> None:
+    def __init__(self, state: RunState, notes: StateNotes | None = None) -> None:
         self.state: RunState = state
+        self.notes: StateNotes | None = notes
         self._holder: Execution | None = None
         self._line: deque[tuple[Parked, Execution]] | None = None
 
@@ -48,6 +66,15 @@ class SharedState:
                 self._line.remove((place, execution))
             raise
 
+    def change(self, execution: Execution, how: Callable[[], None], names: set[str] | None) -> None:
+        """Change the state, unless an earlier attempt of *execution* has made this very change."""
+        notes = self.notes
+        if notes is not None and notes.repeats_change(execution._delivery):
+            return
+        how()
+        if notes is not None:
+            notes.state_changed(execution._delivery, self.state, names)
+
     def release(self) -> None:
         """Let the next one change the state."""
         if self._line:
@@ -67,10 +94,11 @@ class EditBlock(Generic[StateT]):
         self._draft: Draft | None = None
 
     async def __aenter__(self) -> StateT:
-        shared = self._store._shared
+        shared, notes = self._store._shared, self._store._shared.notes
         await self._store._begin_change()
         try:
-            self._draft = shared.state.edit()
+            earlier = notes.earlier_state(self._store._execution._delivery) if notes is not None else None
+            self._draft = (shared.state if earlier is None else earlier).edit()
         except BaseException:
             shared.release()
             raise
@@ -81,12 +109,23 @@ class EditBlock(Generic[StateT]):
     ) -> None:
         assert self._draft is not None, "a block is left after it was entered"
         try:
-            if kind is None:
-                self._draft.commit()
-            else:
+            # A block that raised changed nothing, before the cut as now: what is matched is the next one that ends.
+            notes = self._store._shared.notes
+            if kind is not None or (
+                notes is not None and notes.repeats_change(self._store._execution._delivery)
+            ):
                 self._draft.discard()
+            else:
+                self._commit(self._draft)
         finally:
             self._store._shared.release()
+
+    def _commit(self, draft: Draft) -> None:
+        shared = self._store._shared
+        names = draft.touched if shared.notes is not None else None
+        draft.commit()
+        if shared.notes is not None:
+            shared.notes.state_changed(self._store._execution._delivery, shared.state, names)
 
 
 class StateStore(Generic[StateT]):
@@ -115,6 +154,9 @@ class StateStore(Generic[StateT]):
         await self._look()
         await self._shared.acquire(self._crew, self._execution)
 
+    def _change(self, how: Callable[[], None], names: set[str] | None) -> None:
+        self._shared.change(self._execution, how, names)
+
     async def get(self, path: str, default: Any = MISSING) -> Any:
         """Return what is at *path*, as it is stored: do not change it in place.
 
@@ -140,7 +182,8 @@ class StateStore(Generic[StateT]):
         """
         await self._begin_change()
         try:
-            self._shared.state.set(path, value)
+            first = path.partition(".")[0]
+            self._change(lambda: self._shared.state.set(path, value), {first})
         finally:
             self._shared.release()
 
@@ -165,7 +208,7 @@ class StateStore(Generic[StateT]):
         """
         await self._begin_change()
         try:
-            self._shared.state.set_state(state)
+            self._change(lambda: self._shared.state.set_state(state), None)
         finally:
             self._shared.release()
 
@@ -180,7 +223,7 @@ class StateStore(Generic[StateT]):
         """
         await self._begin_change()
         try:
-            self._shared.state.clear()
+            self._change(self._shared.state.clear, None)
         finally:
             self._shared.release()
 

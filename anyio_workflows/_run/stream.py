@@ -20,7 +20,7 @@ times as much as reading one event, so this keeps reading near its floor."""
 class EventStream:
     """What a run has said so far."""
 
-    __slots__ = ("_events", "_limit", "_missed", "_missed_public", "_parked", "is_closed")
+    __slots__ = ("_events", "_limit", "_missed", "_missed_public", "_parked", "is_closed", "is_sealed")
 
     def __init__(self, limit: int | None = None) -> None:
         self._events: list[Event] | deque[Event] = [] if limit is None else deque()
@@ -29,6 +29,8 @@ class EventStream:
         self._missed_public = 0
         self._parked: list[Any] | None = None
         self.is_closed: bool = False
+        self.is_sealed: bool = False
+        """Nothing but the last event may come."""
 
     @property
     def end(self) -> int:
@@ -36,8 +38,8 @@ class EventStream:
         return self._missed + len(self._events)
 
     def append(self, event: Event) -> None:
-        """Write *event*; after the stream was closed it is dropped."""
-        if self.is_closed:
+        """Write *event*; after the stream was sealed or closed it is dropped."""
+        if self.is_sealed:
             return
         self._events.append(event)
         if self._limit is not None and len(self._events) > self._limit:
@@ -49,8 +51,13 @@ class EventStream:
 
     def close(self, last: Event) -> None:
         """Write the *last* event and end the stream for every reader."""
+        self.is_sealed = False
         self.append(last)
-        self.is_closed = True
+        self.is_sealed = self.is_closed = True
+
+    def seal(self) -> None:
+        """Drop what is written from now on; readers wait for the last event."""
+        self.is_sealed = True
 
     def _wake(self) -> None:
         parked, self._parked = self._parked, None

@@ -47,6 +47,10 @@ class Tokens(ABC):
         """Nobody in the run is active any more."""
 
     @abstractmethod
+    def notice_cancellation(self) -> None:
+        """Decide the run if a scope around it is cancelled; asked in a task of the run."""
+
+    @abstractmethod
     def breathed(self) -> None:
         """Note that other tasks have had their turn."""
 
@@ -188,8 +192,8 @@ class Tokens(ABC):
         known = self.deadline if worker.deadline is None else min(self.deadline, worker.deadline)
         return anyio.current_effective_deadline() < known
 
-    async def wait(self, execution: Execution, wait: Wait, timeout: float | None) -> bool:
-        """Let *execution* wait until *wait* has its answer; False if *timeout* seconds passed first.
+    async def wait(self, execution: Execution, wait: Wait) -> bool:
+        """Let *execution* wait until *wait* has its answer; False if its time was over first.
 
         The token goes back meanwhile, if it is the execution's own task that waits.
         """
@@ -202,12 +206,13 @@ class Tokens(ABC):
             self._give_tokens(worker, inbox)
         self._enter(place, execution, wait)
         try:
-            if timeout is None:
+            if wait.timeout is None:
                 await place.bell.wait()
             else:
-                with anyio.move_on_after(timeout):
+                with anyio.move_on_after(wait.timeout):
                     await place.bell.wait()
         except BaseException:
+            self.notice_cancellation()  # before the wait is closed, which after a resume is to be open
             if gives_token:
                 self._abandon(place, worker, inbox)
             self.ledger.give_back(wait)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._brief import brief
 from .._declare.workflow import DeclaredWorkflow
@@ -14,6 +14,9 @@ from .._ledger.state import RunState
 from .handler import WorkflowHandler
 from .places import Places
 from .run import Run
+
+if TYPE_CHECKING:  # loaded by programs that record
+    from .recording import Recording
 
 
 class _Unset(Enum):
@@ -171,29 +174,39 @@ class Workflow(DeclaredWorkflow):
             WorkflowRuntimeError: *start_event* is of another class, or an argument has a wrong value.
             WorkflowValidationError: Steps were added that do not fit.
         """
+        options = {"state": state, "run_id": run_id, "timeout": timeout, "stream_buffer": stream_buffer}
+        return WorkflowHandler(self._new_run(start_event, {**options, **fields}, None))
+
+    def _new_run(
+        self, start_event: StartEvent | None, options: dict[str, Any], recording: "Recording | None"
+    ) -> Run:
+        """Return a run that has not started; *options* are the keywords of `run`."""
         plan = self._current_plan()
+        fields = dict(options)
+        state, run_id, stream_buffer = (
+            fields.pop(name, None) for name in ("state", "run_id", "stream_buffer")
+        )
+        timeout = fields.pop("timeout", _UNSET)
         if timeout is _UNSET:
             timeout = self._timeout
         else:
             check_seconds("timeout", timeout)
         if stream_buffer is not None:
             check_count("stream_buffer", stream_buffer)
-        given_id: object = run_id
-        if given_id is not None and not isinstance(given_id, str):
-            raise WorkflowRuntimeError(
-                f"run_id={given_id!r} is no id; give a str, or nothing for a random one"
-            )
-        run = Run(
+        if run_id is not None and not isinstance(run_id, str):
+            raise WorkflowRuntimeError(f"run_id={run_id!r} is no id; give a str, or nothing for a random one")
+        goes_on = recording is not None and recording.start is not None
+        return Run(
             plan,
-            self._start_event(plan.graph.start_event_class, start_event, fields),
+            None if goes_on else self._start_event(plan.graph.start_event_class, start_event, fields),
             state=None if state is None else RunState(plan.state_type, state),
             run_id=run_id,
             timeout=timeout,
             stream_buffer=stream_buffer,
             places=self._places,
             is_verbose=self._verbose,
+            recording=recording,
         )
-        return WorkflowHandler(run)
 
     def _start_event(
         self, kind: type[StartEvent], given: StartEvent | None, fields: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The command line: run a workflow, or draw it.
+"""The command line: run a workflow, draw it, look after what is kept of its runs.
 
 Needs the extra ``cli``; here is only what can be said without it.
 """

@@ -1,33 +1,42 @@
 """The commands, their options, and what the program ends with."""
 
-import sys
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from traceback import print_exception
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import anyio
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.validators import Number
 from rich.console import Console
 
-from .. import to_dot, to_mermaid
-from ._errors import CommandError, UsageError
+from .. import StartEvent, Workflow, WorkflowHandler, to_dot, to_mermaid
+from ._errors import UsageError
 from ._fields import start_event
+from ._options import (
+    INTERRUPTED,
+    OK,
+    Backend,
+    Durability,
+    Flag,
+    Timeout,
+    check_backend,
+    complain,
+    exit_code,
+    run_in,
+    say,
+)
 from ._run import execute
+from ._runs import runs
+from ._stored import begun
 from ._target import load_workflow
-from ._text import error_text, result_text
-
-_OK, _FAILED, _INTERRUPTED = 0, 1, 130
+from ._text import result_text
 
 app = App(
     name="anyio-workflows",
-    help="Run workflows, and draw them.",
+    help="Run workflows, draw them, and look after the runs that are kept in a store.",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-
-ShowsTraceback = Annotated[bool, Parameter(negative=())]
+app.command(runs)
 
 
 @app.command
@@ -35,16 +44,23 @@ def run(
     target: str,
     /,
     *fields: str,
-    backend: Literal["asyncio", "trio"] = "asyncio",
-    timeout: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    store: Path | None = None,
+    run_id: str | None = None,
+    durability: Durability | None = None,
+    backend: Backend = "asyncio",
+    timeout: Timeout = None,
     progress: bool = True,
-    traceback: ShowsTraceback = False,
+    traceback: Flag = False,
 ) -> int:
     """Run a workflow and print its result.
 
     Args:
         target: module:Workflow or path/to/file.py:Workflow; a class, or an instance.
         fields: Fields of its start event, each key=value; the value is JSON, or else text.
+        store: File in which the run is kept, so that it can be resumed; made if it is not there.
+        run_id: What the run is called; by default something that no other is called.
+        durability: When it is saved in the store: sync, before anything follows from what a step returned; async, as
+            soon as the store can, which is the default; exit, at the end.
         backend: The event loop.
         timeout: Seconds that it may take, instead of its own timeout.
         progress: Show on stderr what it is doing.
@@ -52,18 +68,38 @@ def run(
     """
 
     def work() -> None:
-        if backend == "trio" and find_spec("trio") is None:
-            raise UsageError("trio is not installed; install the extra: pip install 'anyio-workflows[trio]'")
+        check_backend(backend)
+        if durability is not None and store is None:
+            raise UsageError(
+                f"--durability {durability} says when a run is saved; say where: --store runs.db"
+            )
         workflow = load_workflow(target)
         start = start_event(workflow, fields)
         console = Console(stderr=True, quiet=not progress)
+        given = {"run_id": run_id, "timeout": timeout}
+        options = {name: value for name, value in given.items() if value is not None}
 
         async def main() -> object:
-            return await execute(workflow, start, timeout=timeout, console=console)
+            async with _begun(store, workflow, start, durability or "async", options) as handler:
+                if store is not None and run_id is None:
+                    console.print(f"run {handler.run_id}", style="dim", highlight=False)
+                return await execute(workflow, handler, console=console)
 
-        print(result_text(anyio.run(main, backend=backend)))  # noqa: T201  # its output
+        say(result_text(run_in(backend, main)))
 
-    return _exit_code(work, shows_traceback=traceback)
+    return exit_code(work, shows_traceback=traceback)
+
+
+def _begun(
+    store: Path | None,
+    workflow: Workflow,
+    start: StartEvent,
+    durability: Durability,
+    options: dict[str, Any],
+) -> AbstractAsyncContextManager[WorkflowHandler]:
+    if store is None:
+        return nullcontext(workflow.run(start_event=start, **options))
+    return begun(store, workflow, start, durability, options)
 
 
 @app.command
@@ -72,7 +108,7 @@ def graph(
     /,
     *,
     format_: Annotated[Literal["mermaid", "dot"], Parameter(name="--format")] = "mermaid",
-    traceback: ShowsTraceback = False,
+    traceback: Flag = False,
 ) -> int:
     """Print the graph of a workflow, as text that draws it.
 
@@ -84,37 +120,21 @@ def graph(
 
     def work() -> None:
         draw = {"mermaid": to_mermaid, "dot": to_dot}[format_]
-        print(draw(load_workflow(target).graph), end="")  # noqa: T201  # its output
+        say(draw(load_workflow(target).graph).removesuffix("\n"))
 
-    return _exit_code(work, shows_traceback=traceback)
+    return exit_code(work, shows_traceback=traceback)
 
 
 def command_line(arguments: Sequence[str]) -> int:
     """Do what *arguments* say and return the exit code."""
-    code = _OK
+    code = OK
     try:
         # Without a command it prints its help and returns None.
-        code = app(arguments, exit_on_error=False) or _OK
+        code = app(arguments, exit_on_error=False) or OK
     except* CycloptsError:  # which has been printed
         code = UsageError.exit_code
     # Trio may deliver it to any task, and then it comes in the groups of the task groups around that.
     except* KeyboardInterrupt:
-        _complain("interrupted")
-        code = _INTERRUPTED
+        complain("interrupted")
+        code = INTERRUPTED
     return code
-
-
-def _exit_code(work: Callable[[], None], *, shows_traceback: bool) -> int:
-    try:
-        work()
-    except Exception as error:  # noqa: BLE001  # whatever a step raises is to be told
-        if shows_traceback:
-            print_exception(error)
-        else:
-            _complain(error_text(error))
-        return error.exit_code if isinstance(error, CommandError) else _FAILED
-    return _OK
-
-
-def _complain(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201  # for the person at the terminal

@@ -10,7 +10,6 @@ from .. import (
     EventFieldsError,
     HumanResponseEvent,
     InputRequiredEvent,
-    StartEvent,
     Workflow,
     WorkflowHandler,
     WorkflowRuntimeError,
@@ -23,13 +22,12 @@ _PROMPT_FIELDS = ("prefix", "msg", "question")
 """Fields of an InputRequiredEvent that hold the words to show, as examples and tutorials call them."""
 
 
-async def execute(workflow: Workflow, start: StartEvent, *, timeout: float | None, console: Console) -> Any:
-    """Run *workflow* from *start* and return its result.
+async def execute(workflow: Workflow, handler: WorkflowHandler, *, console: Console) -> Any:
+    """Run *handler* to its end and return its result.
 
     Args:
-        workflow: What to run.
-        start: Its start event.
-        timeout: Seconds it may take, instead of its own.
+        workflow: What it is a run of.
+        handler: A run that has not been started.
         console: Where progress is shown.
 
     Raises:
@@ -40,11 +38,6 @@ async def execute(workflow: Workflow, start: StartEvent, *, timeout: float | Non
         Cancels the run.
     """
     with Progress(workflow, console) as progress:
-        handler = (
-            workflow.run(start_event=start)
-            if timeout is None
-            else workflow.run(start_event=start, timeout=timeout)
-        )
         async with handler:
             await _follow(handler, workflow, progress, expose_internal=not console.quiet)
     return await handler

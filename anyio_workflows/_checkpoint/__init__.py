@@ -1,0 +1,1 @@
+"""What survives of a run: its values as JSON, its checkpoints, and what they were made of."""

@@ -1,0 +1,97 @@
+"""One delivery that has not committed, as documents."""
+
+from typing import Any
+
+from .shapes import Document, anything, count, items, mapping, members, rows, seconds, text, text_or_null
+
+_WAIT = ("number", "type", "requirements", "left", "at", "prompts")
+"""Members of an open wait: what it waits for, and seconds that it had left at a moment, in seconds UTC."""
+
+
+class Pending:
+    """One delivery that has not committed, with what its execution has done meanwhile."""
+
+    __slots__ = (
+        "answers",
+        "changes",
+        "event",
+        "key",
+        "number",
+        "prompts",
+        "put",
+        "sent",
+        "spent",
+        "step",
+        "took",
+        "unanswered",
+        "waits",
+    )
+
+    def __init__(self, number: int, step: str, event: Document, key: str) -> None:
+        self.number = number
+        self.key = key
+        """Names it by what has caused it; see `RecordedLedger`."""
+        self.step = step
+        self.event = event
+        self.sent: list[list[Any]] = []
+        """[target step or None, event] of each event that it has sent."""
+        self.put: list[list[Any]] = []
+        """[buffer id, place, event] of each event that it has added to a collection."""
+        self.took: list[list[Any]] = []
+        """[buffer id, [[place, event], ...]] of each batch that it has taken."""
+        self.spent: list[list[Any]] = []
+        """[buffer id, place, event] of what it has added and another execution has taken."""
+        self.answers: dict[str, Document] = {}
+        """What its waits were answered with, by key; None where the time was over."""
+        self.waits: dict[str, Document] = {}
+        """Its open waits, by key."""
+        self.prompts: list[list[Any]] = []
+        """[number, event] of each question that it has written to the stream."""
+        self.unanswered: list[int] = []
+        """Numbers of those that its waits are open for, or that it has not come to wait for."""
+        self.changes: list[dict[str, Document]] = []
+        """For each of its changes of the state: what has been changed since, as it was before that change."""
+
+    def document(self) -> Document:
+        """Return it as JSON types; what is empty is left out."""
+        whole = {name: getattr(self, name) for name in self.__slots__}
+        always = ("number", "step", "event", "key")
+        return {name: value for name, value in whole.items() if value or name in always}
+
+    @classmethod
+    def from_document(cls, document: Document) -> "Pending":
+        """Return the delivery that *document* describes; errors as of `Snapshot.from_document`."""
+        unknown = set(mapping(document)) - set(cls.__slots__)
+        if unknown:
+            raise ValueError(f"a pending delivery has no {sorted(unknown)}")
+        pending = cls(
+            count(document["number"]), text(document["step"]), document["event"], text(document["key"])
+        )
+        added = (text_or_null, count, anything)
+        pending.sent = rows(document.get("sent", []), text_or_null, anything)
+        pending.put = rows(document.get("put", []), *added)
+        pending.took = rows(
+            document.get("took", []), text_or_null, lambda taken: rows(taken, count, anything)
+        )
+        pending.spent = rows(document.get("spent", []), *added)
+        pending.prompts = rows(document.get("prompts", []), count, anything)
+        pending.unanswered = [count(number) for number in items(document.get("unanswered", []))]
+        pending.answers = dict(mapping(document.get("answers", {})))
+        pending.waits = {key: _wait(wait) for key, wait in mapping(document.get("waits", {})).items()}
+        pending.changes = [
+            {name: items(before)[:1] for name, before in mapping(change).items()}
+            for change in items(document.get("changes", []))
+        ]
+        return pending
+
+
+def _wait(document: Document) -> Document:
+    members(document, _WAIT)
+    count(document["number"])
+    text(document["type"])
+    if document["left"] is not None:
+        seconds(document["left"])
+    seconds(document["at"])
+    for number in items(document["prompts"]):
+        count(number)
+    return document

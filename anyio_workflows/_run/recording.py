@@ -1,0 +1,123 @@
+"""How a run is recorded: with which converter, and from which moment it goes on."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from .._brief import brief
+from .._checkpoint.history import Cut, History
+from .._checkpoint.recorded import RecordedLedger
+from .._checkpoint.restoring import restore
+from .._checkpoint.snapshot import Document, Snapshot
+from .._checkpoint.writing import Writer
+from .._errors import CheckpointError
+from .._events import Event, ResumeDivergedEvent, StopEvent
+from .._ledger.delivery import Desk
+from .._ledger.plan import Plan
+from .._ledger.state import RunState
+from . import log
+
+Keeps: TypeAlias = Callable[[Cut], bool]
+
+
+class DocumentWriter(Writer, Protocol):
+    """What writes documents as well."""
+
+    def dumps(self, document: Document) -> bytes:
+        """Return *document* as JSON."""
+        ...
+
+
+class Start:
+    """The moment that a run goes on from."""
+
+    __slots__ = ("at", "checkpoint_id", "snapshot")
+
+    def __init__(self, snapshot: Snapshot, at: float, checkpoint_id: str) -> None:
+        self.snapshot: Snapshot = snapshot
+        self.at: float = at
+        """When it was cut, in seconds since the epoch, UTC."""
+        self.checkpoint_id: str = checkpoint_id
+
+
+class Recording:
+    """What a recorded run is recorded with."""
+
+    __slots__ = ("converter", "described", "history", "start")
+
+    def __init__(
+        self,
+        converter: DocumentWriter,
+        start: Start | None = None,
+        *,
+        first: int = 0,
+        described: Document = None,
+    ) -> None:
+        self.described: Document = described
+        """What the workflow was, for a readable difference."""
+        self.converter: DocumentWriter = converter
+        self.start: Start | None = start
+        self.history: History = History(
+            time.time, start.snapshot.document() if start is not None else None, first=first
+        )
+
+    def ledger(
+        self, plan: Plan, publish: Callable[[Event], None], desk: Callable[..., Desk], run_id: str
+    ) -> RecordedLedger:
+        """Return a ledger that notes what it does."""
+
+        def say(event: Event) -> None:
+            publish(event)
+            if isinstance(event, ResumeDivergedEvent):
+                log.warning(
+                    "%s: run %s: step %s has not sent %s again; it stays delivered",
+                    plan.name,
+                    run_id,
+                    event.step_name,
+                    brief(event.event),
+                )
+
+        return RecordedLedger(plan, say, desk, self.converter, history=self.history, run_id=run_id)
+
+    def check_stop(self) -> None:
+        """Raise `CheckpointError` if what the run is said to have ended with ends no run."""
+        document = self.start.snapshot.stop if self.start is not None else None
+        if document is not None and not isinstance(
+            self.converter.structure_event(document, where="stop"), StopEvent
+        ):
+            raise CheckpointError("only a StopEvent ends a run", "stop")
+
+    @property
+    def stop(self) -> StopEvent | None:
+        """What the run had ended with by the moment it goes on from, None if it had not ended."""
+        document = self.start.snapshot.stop if self.start is not None else None
+        if document is None:
+            return None
+        event = self.converter.structure_event(document, where="stop")
+        assert isinstance(event, StopEvent), "only a StopEvent ends a run"
+        return event
+
+    def begin(self, ledger: RecordedLedger, state: RunState | None) -> RunState | None:
+        """Put the ledger where the run begins or goes on, with a cut before the first step; return the state."""
+        if self.start is not None:
+            restored = restore(ledger, self.start.snapshot, self.start.at)
+            if restored is not None:
+                state = RunState(ledger.plan.state_type, restored)
+        else:
+            state = state or _default_state(ledger.plan)
+            if state is not None:
+                ledger.state_changed(None, state, None)
+        self.history.cut()
+        return state
+
+
+def _default_state(plan: Plan) -> RunState | None:
+    """Return the state that a run begins with; None if its class cannot say, and a step has to."""
+    if plan.state_type is None:
+        return None
+    state = RunState(plan.state_type, None)
+    try:
+        state.committed()
+    except Exception:  # noqa: BLE001  # of a class of the user's; it is raised again where a step needs it
+        return None
+    return state
