@@ -206,7 +206,10 @@ class CheckpointStore(Protocol):
         """Give back all that the store holds open; what was begun is finished first."""
         ...
 
-    async def __aenter__(self) -> Self: ...
+    # For those who derive from this class; a store that needs opening says how in an `__aenter__` of its own.
+
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self,
@@ -214,7 +217,8 @@ class CheckpointStore(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
         /,
-    ) -> None: ...
+    ) -> None:
+        await self.aclose()
 
 
 __all__ = ("CheckpointStore", "Record", "RunInfo", "RunStatus", "record_id")

@@ -1,8 +1,6 @@
 """Keep runs for the life of the process: the store for tests, and for runs that are only put away."""
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import attrs
 
@@ -132,18 +130,6 @@ class MemoryCheckpointStore(CheckpointStore):
 
     async def aclose(self) -> None:
         """Do nothing: there is nothing to give back."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        await self.aclose()
 
     def _kept(self, run_id: str) -> _Kept:
         try:
