@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from virtual_time import both_backends, run_virtually
 
 from anyio_workflows import (
     Context,
@@ -478,6 +479,30 @@ async def test_s_wait_2_an_answered_wait_that_is_cancelled_in_the_line_for_a_wor
             await anyio.wait_all_tasks_blocked()
             gate.set()
             assert await handler == {1: None, 2: Answer(number=1)}
+
+
+@both_backends
+def test_s_wait_2_an_answer_in_time_that_is_cancelled_after_its_time_is_given_back(backend: str) -> None:
+    """Its time is over and no worker has been free since it was answered."""
+    scopes: list[anyio.CancelScope] = []
+
+    async def body(ctx: Context, ev: Job) -> Answer | None:
+        if ev.number == 1:
+            with anyio.CancelScope() as scope:
+                scopes.append(scope)
+                return await ctx.wait_for_event(Answer, timeout=1)
+            return None
+        ctx.send_event(Answer(number=1))
+        await anyio.sleep(2)
+        scopes[0].cancel()
+        await anyio.sleep(1)
+        return await ctx.wait_for_event(Answer, timeout=1)
+
+    async def main() -> None:
+        with anyio.fail_after(60):
+            assert await OneWorker(body, count=2).run() == {1: None, 2: Answer(number=1)}
+
+    run_virtually(main, backend)
 
 
 async def test_s_wait_2_child_tasks_of_a_step_may_wait_at_the_same_time() -> None:

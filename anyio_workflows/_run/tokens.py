@@ -222,7 +222,12 @@ class Tokens(ABC):
             wait.place = None
             self.ledger.close_wait(wait)
         if gives_token:
-            await self._regain_tokens(execution, worker, inbox, place)
+            try:
+                await self._regain_tokens(execution, worker, inbox, place)
+            except BaseException:
+                self.notice_cancellation()
+                self.ledger.give_back(wait)
+                raise
         return wait.answer is not None
 
     def resume(self, wait: Wait) -> None:
