@@ -14,7 +14,6 @@ from anyio.lowlevel import EventLoopToken, current_token
 from .._errors import RunNotFoundError, WorkflowRuntimeError
 from .._events import Event, StartEvent
 from .._ledger.outcome import Cancelled
-from .._ledger.plan import Plan
 from . import log
 from .handler import WorkflowHandler
 from .places import Places
@@ -112,7 +111,6 @@ class RunGroup:
         self._store = store
         self._durability: Literal["sync", "async", "exit"] = durability
         self._checkpointers: dict[Workflow, Records] = {}
-        self._by_plan: dict[Plan, Records] = {}
         for workflow in workflows:
             self._checkpointer_of(workflow)
         self._block: AbstractAsyncContextManager[Self] | None = None
@@ -217,18 +215,18 @@ class RunGroup:
         checkpointer = self._checkpointer_of(workflow)
         run = workflow.run if checkpointer is None else checkpointer.run
         handler = run(start_event, **options)
-        self._take_in(handler, tasks)
+        self._take_in(handler, tasks, checkpointer)
         return handler
 
-    def _take_in(self, handler: WorkflowHandler, tasks: TaskGroup) -> None:
+    def _take_in(self, handler: WorkflowHandler, tasks: TaskGroup, records: Records | None) -> None:
         if self._places is not None:
             handler._run.limit_by(self._places)
         handler._start("look it up in the RunGroup", is_detached=True)
         self._live[handler.run_id] = handler
         run = handler._run
-        if self._put_away_after is not None and run.recorded is not None:
+        if self._put_away_after is not None:
             run.on_waiting_for_human = partial(self._put_away_soon, tasks, run)
-        tasks.start_soon(self._own, handler, name=f"anyio_workflows run of {handler.workflow_name}")
+        tasks.start_soon(self._own, handler, records, name=f"anyio_workflows run of {handler.workflow_name}")
 
     def _put_away_soon(self, tasks: TaskGroup, run: Run) -> None:
         tasks.start_soon(self._put_away_later, run, name="anyio_workflows put away")
@@ -259,7 +257,7 @@ class RunGroup:
                 tasks = self._open_tasks()
                 handler = await records.resume(run_id)
                 del self._away[run_id]
-                self._take_in(handler, tasks)
+                self._take_in(handler, tasks, records)
         return handler or self[run_id]
 
     async def send_event(self, run_id: str, event: Event, step: str | None = None) -> WorkflowHandler:
@@ -288,7 +286,6 @@ class RunGroup:
             checkpointer = self._checkpointers[workflow] = WorkflowCheckpointer(
                 workflow=workflow, store=self._store, durability=self._durability
             )
-            self._by_plan[workflow._current_plan()] = checkpointer
         return checkpointer
 
     async def _take_up_runs(self, store: "CheckpointStore") -> None:
@@ -303,7 +300,7 @@ class RunGroup:
                 if status == "put_away":
                     self._away[info.run_id] = checkpointer
                 else:
-                    self._take_in(await checkpointer.resume(info.run_id), tasks)
+                    self._take_in(await checkpointer.resume(info.run_id), tasks, checkpointer)
 
     def _open_tasks(self) -> TaskGroup:
         if self._tasks is None:
@@ -320,21 +317,20 @@ class RunGroup:
             raise WorkflowRuntimeError("this RunGroup is being left; no run can be started in it any more")
         return self._tasks
 
-    async def _own(self, handler: WorkflowHandler) -> None:
+    async def _own(self, handler: WorkflowHandler, records: Records | None) -> None:
         run = handler._run
         try:
             await run.drive()
         finally:
             del self._live[run.run_id]
-            self._let_go(handler)
+            self._let_go(handler, records)
             if self._all_ended is not None and not self._live:
                 self._all_ended.set()
         if run.has_failed and not run.was_awaited:
             log.error("%s: run %s failed, and nobody awaits it", run.name, run.run_id, error=run.error)
 
-    def _let_go(self, handler: WorkflowHandler) -> None:
+    def _let_go(self, handler: WorkflowHandler, records: Records | None) -> None:
         run = handler._run
-        records = self._by_plan.get(run.plan)
         if records is not None:
             records.forget(run.run_id)
         if run.is_put_away and records is not None:

@@ -66,14 +66,15 @@ class SharedState:
                 self._line.remove((place, execution))
             raise
 
-    def change(self, execution: Execution, how: Callable[[], None], names: set[str] | None) -> None:
-        """Change the state, unless an earlier attempt of *execution* has made this very change."""
+    def change(self, execution: Execution, how: Callable[[], None], names: set[str] | None) -> bool:
+        """Change the state; False if an earlier attempt of *execution* has made this very change, and it stands."""
         notes = self.notes
         if notes is not None and notes.repeats_change(execution._delivery):
-            return
+            return False
         how()
         if notes is not None:
             notes.state_changed(execution._delivery, self.state, names)
+        return True
 
     def release(self) -> None:
         """Let the next one change the state."""
@@ -107,25 +108,15 @@ class EditBlock(Generic[StateT]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._draft is not None, "a block is left after it was entered"
+        draft, shared = self._draft, self._store._shared
+        assert draft is not None, "a block is left after it was entered"
         try:
-            # A block that raised changed nothing, before the cut as now: what is matched is the next one that ends.
-            notes = self._store._shared.notes
-            if kind is not None or (
-                notes is not None and notes.repeats_change(self._store._execution._delivery)
-            ):
-                self._draft.discard()
-            else:
-                self._commit(self._draft)
+            names = draft.touched if shared.notes is not None else None
+            # A block that raised changed nothing, before a cut as now: what is matched is the next one that ends.
+            if kind is not None or not shared.change(self._store._execution, draft.commit, names):
+                draft.discard()
         finally:
-            self._store._shared.release()
-
-    def _commit(self, draft: Draft) -> None:
-        shared = self._store._shared
-        names = draft.touched if shared.notes is not None else None
-        draft.commit()
-        if shared.notes is not None:
-            shared.notes.state_changed(self._store._execution._delivery, shared.state, names)
+            shared.release()
 
 
 class StateStore(Generic[StateT]):
