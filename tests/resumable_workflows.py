@@ -30,6 +30,8 @@ from anyio_workflows import (
     WorkflowStalledError,
     step,
 )
+from anyio_workflows._checkpoint.history import History
+from anyio_workflows._run.recorded_run import RecordedRun
 
 
 class Begin(StartEvent):
@@ -304,9 +306,7 @@ class Course:
     def checkpoint(self, index: int) -> Checkpoint:
         """Return any of its cuts, those included that leave no entry among the checkpoints."""
         # Users of a store see them as `history(cuts=True)`.
-        entries = self.handler._run.checkpoint_now.__self__  # type: ignore[union-attr]
-        made: Checkpoint = entries._checkpoint(self._history.cuts[index])
-        return made
+        return self._run.entries.checkpoint(self._history.cuts[index])
 
     def commits(self, up_to: int | None = None) -> Counter[tuple[str, str, int]]:
         """Count what was committed, up to a cut, with the events that the executions had."""
@@ -316,7 +316,11 @@ class Course:
         )
 
     @property
-    def _history(self) -> Any:
-        recording = self.handler._run.recording
-        assert recording is not None, "it is recorded"
-        return recording.history
+    def _history(self) -> History:
+        return self._run.recording.history
+
+    @property
+    def _run(self) -> RecordedRun:
+        run = self.handler._run
+        assert isinstance(run, RecordedRun), "a checkpointer records its runs"
+        return run

@@ -26,8 +26,10 @@ from anyio_workflows import (
     WorkflowRuntimeError,
     WorkflowStalledError,
     WorkflowStepDoesNotExistError,
+    WorkflowValidationError,
     step,
 )
+from anyio_workflows.stores import MemoryCheckpointStore
 
 
 class ProcessEvent(Event):
@@ -36,6 +38,10 @@ class ProcessEvent(Event):
 
 class ResultEvent(Event):
     result: str
+
+
+class HoldsObject(Event):
+    thing: type
 
 
 class ParallelWorkflow(Workflow):
@@ -153,6 +159,19 @@ async def test_s_ckpt_1_a_checkpoint_is_a_complete_consistent_cut() -> None:
     assert all(before <= each.created_at <= datetime.now(UTC) for each in checkpoints)
     assert first.created_at.utcoffset() == timedelta(0)
     assert second.parent is None
+
+
+async def test_s_ckpt_1_a_checkpoint_knows_the_cut_before_it() -> None:
+    """Each commit is a cut, also one that gives no event; the first cut is the start."""
+    _, checkpointer, checkpoints = await first_run()
+    read = checkpointer.loads(checkpointer.dumps(checkpoints[1]))
+    assert read.previous == checkpoints[1].previous != checkpoints[0].id_
+    async with MemoryCheckpointStore() as store:
+        kept = WorkflowCheckpointer(workflow=ParallelWorkflow(), store=store)
+        with anyio.fail_after(5):
+            await kept.run(run_id="kept")
+        cuts = await kept.history("kept", cuts=True)
+    assert [each.previous for each in cuts] == [None, *(each.id_ for each in cuts[:-1])]
 
 
 async def test_s_ckpt_1_the_cut_at_the_start_and_the_others_are_no_entries() -> None:
@@ -291,8 +310,43 @@ async def test_s_ckpt_3_a_live_run_is_cut_at_any_moment_if_it_is_recorded() -> N
             assert [pending.event for pending in cut.pending] == [StartEvent(value="x")]
             assert await checkpointer.run_from(cut) == "x"
         async with workflow.run() as plain:
-            with pytest.raises(WorkflowRuntimeError, match="WorkflowCheckpointer"):
+            with pytest.raises(WorkflowRuntimeError, match=r"run\(\.\.\., checkpoints=True\)"):
                 plain.checkpoint()
+
+
+async def test_s_ckpt_3_a_run_that_is_recorded_without_a_checkpointer_is_cut_as_well() -> None:
+    """And a checkpointer, made later, goes on from there."""
+    workflow = Held()
+    with anyio.fail_after(5):
+        async with workflow.run(checkpoints=True, value="x") as handler:
+            await workflow.begun.wait()
+            cut = handler.checkpoint()
+            workflow.gate.set()
+        assert await handler == "x"
+        assert handler.checkpoint().pending == ()
+        checkpointer = WorkflowCheckpointer(workflow=workflow)
+        again = checkpointer.run_from(checkpointer.loads(checkpointer.dumps(cut)))
+        assert await again == "x"
+    assert again.checkpoint().parent == cut.id_
+
+
+async def test_s_ckpt_3_what_cannot_be_written_down_is_reported_when_a_run_is_to_be_recorded() -> None:
+    """A run that is not has no such demand."""
+
+    class Opaque(Workflow):
+        @step
+        async def give(self, ev: StartEvent) -> HoldsObject:
+            return HoldsObject(thing=int)
+
+        @step
+        async def end(self, ev: HoldsObject) -> StopEvent:
+            return StopEvent(result="done")
+
+    workflow = Opaque()
+    with pytest.raises(WorkflowValidationError, match="HoldsObject"):
+        workflow.run(checkpoints=True)
+    with anyio.fail_after(5):
+        assert await workflow.run() == "done"
 
 
 async def test_s_ckpt_3_the_cut_of_a_run_that_has_ended_is_the_moment_in_which_it_was_decided() -> None:
@@ -488,6 +542,16 @@ async def test_s_ckpt_4_the_options_of_a_run_that_goes_on_are_its_own() -> None:
         checkpointer.run_from(checkpoints[0], state={}, topic="x")
     with pytest.raises(WorkflowRuntimeError, match="timeout=0"):
         checkpointer.run_from(checkpoints[0], timeout=0)
+
+
+async def test_s_ckpt_7_a_run_that_is_resumed_takes_no_start_event_and_no_state() -> None:
+    """It would be lost in silence."""
+    async with MemoryCheckpointStore() as store:
+        checkpointer = WorkflowCheckpointer(workflow=ParallelWorkflow(), store=store)
+        with anyio.fail_after(5):
+            await checkpointer.run(run_id="kept")
+            with pytest.raises(WorkflowRuntimeError, match="state, topic"):
+                await checkpointer.resume("kept", state={}, topic="x")
 
 
 @both_backends

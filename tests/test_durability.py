@@ -39,6 +39,7 @@ from anyio_workflows import (
     WorkflowTimeoutError,
     step,
 )
+from anyio_workflows._checkpoint.converter import Converter
 from anyio_workflows._ledger.outcome import Cancelled
 from anyio_workflows._run import keeping
 from anyio_workflows.stores import MemoryCheckpointStore
@@ -447,7 +448,7 @@ async def test_s_ckpt_6_a_record_that_cannot_be_written_is_missing_in_no_later_o
     """What is saved is a beginning of what happened, and never has a hole."""
     store, workflow = MemoryCheckpointStore(), Fan(n=3)
     checkpointer = kept(workflow, store, "async")
-    write = type(checkpointer._converter).dumps
+    write = Converter.dumps
 
     def refuse(self: Any, document: Any) -> bytes:
         data = write(self, document)
@@ -457,7 +458,7 @@ async def test_s_ckpt_6_a_record_that_cannot_be_written_is_missing_in_no_later_o
 
     with anyio.fail_after(5):
         with monkeypatch.context() as patched:
-            patched.setattr(type(checkpointer._converter), "dumps", refuse)
+            patched.setattr(Converter, "dumps", refuse)
             with pytest.raises(StoreError, match="too large"):
                 await checkpointer.run(run_id=ID)
         steps = [record.step for record in await store.history(ID)]

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from .._events import Event
+from ..abc import record_id
 from .snapshot import Document
 from .writing import Writer
 
@@ -85,6 +86,11 @@ class Checkpoint:
 
     _content: Callable[[], Document] = attrs.field(alias="content", repr=False, eq=False)
     _converter: Writer = attrs.field(alias="converter", repr=False, eq=False)
+
+    @property
+    def previous(self) -> str | None:
+        """Id of the cut before it in the same run, which may have no entry of its own; None for the first."""
+        return record_id(self.run_id, self.sequence - 1) if self.sequence else None
 
     @cached_property
     def document(self) -> Mapping[str, Any]:

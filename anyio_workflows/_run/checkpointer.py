@@ -1,33 +1,27 @@
 """Runs that are recorded, their checkpoints, and runs that go on from one."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, get_args
 
 import attrs
 
-from .._brief import brief
-from .._checkpoint.converter import Converter
 from .._checkpoint.document import Checkpoint
-from .._checkpoint.history import Cut, History
 from .._checkpoint.loading import fold, payload
+from .._checkpoint.notation import Notation
 from .._checkpoint.restoring import restore
 from .._checkpoint.snapshot import Document, Snapshot
-from .._checkpoint.versions import describe, differences, fingerprint
-from .._checkpoint.writing import known_events
-from .._checkpoint.written import read_checkpoint, write_checkpoint
 from .._errors import CheckpointError, WorkflowRuntimeError, WorkflowStepDoesNotExistError
 from .._events import Event, StartEvent
 from .._ledger.delivery import Desk
 from ..abc import CheckpointStore, Record, RunInfo
+from .entries import Entries
 from .handler import WorkflowHandler
-from .keeping import Durability, Keeper
+from .keeping import Durability
+from .recorded_run import RecordedRun
 from .recording import Recording, Start
-from .run import Run
 from .workflow import Workflow
-
-_MOST_DIFFERENCES = 5
-"""Named in one message; a workflow that was written anew differs in everything."""
 
 
 def _say_nothing(_event: Event) -> None:
@@ -65,27 +59,25 @@ class WorkflowCheckpointer:
         self._store = store
         self._durability: Durability = durability
         self.workflow: Workflow = workflow
-        plan = workflow._current_plan()
-        self._converter = Converter(workflow=plan.name, events=known_events(plan), state_type=plan.state_type)
-        self._described = describe(plan.graph, self._converter.describe())
-        self._fingerprint = fingerprint(self._described)
         self._disabled: set[str] = set()
-        self._runs: dict[str, _Entries] = {}
+        self._runs: dict[str, Entries] = {}
+        workflow._current_notation()
+
+    @property
+    def _notation(self) -> Notation:
+        return self.workflow._current_notation()
 
     @property
     def fingerprint(self) -> str:
         """What tells the workflow, by its steps and events, from one that was changed."""
-        return self._fingerprint
+        return self._notation.fingerprint
 
     # --- running
 
     def run(self, start_event: StartEvent | None = None, **options: Any) -> WorkflowHandler:
         """Return a run as `Workflow.run` does, which is recorded."""
-        return self._recorded(
-            self.workflow._new_run(
-                start_event, options, Recording(self._converter, described=self._described)
-            ),
-            None,
+        return self._take_in(
+            self.workflow._new_run(start_event, options, self._make(Recording(self._notation)))
         )
 
     def run_from(
@@ -105,23 +97,20 @@ class WorkflowCheckpointer:
         Raises:
             CheckpointError: It is of another workflow, or of this one when it had other steps or events; the
                 differences are named.
+            WorkflowRuntimeError: *options* has something else, such as a field of a start event.
         """
-        unknown = set(options) - {"run_id", "timeout", "stream_buffer"}
-        if unknown:
-            raise WorkflowRuntimeError(
-                f"run_from() got {', '.join(sorted(unknown))}; a run that goes on has its start event and its state"
-            )
         if not allow_changed:
-            self._check_unchanged(
-                checkpoint.fingerprint, checkpoint.described, checkpoint.run_id, checkpoint.id_
+            self._notation.check_unchanged(
+                checkpoint.fingerprint,
+                checkpoint.described,
+                run_id=checkpoint.run_id,
+                checkpoint=checkpoint.id_,
             )
         start = self._start(
             checkpoint.document, checkpoint.created_at.timestamp(), checkpoint.run_id, checkpoint.id_
         )
-        run = self.workflow._new_run(
-            None, options, Recording(self._converter, start, described=self._described)
-        )
-        return self._recorded(run, checkpoint.id_)
+        make = self._make(Recording(self._notation, start), parent=checkpoint.id_)
+        return self._take_in(self.workflow._new_run_from(options, make), checkpoint.id_)
 
     async def resume(self, run_id: str, *, allow_changed: bool = False, **options: Any) -> WorkflowHandler:
         """Return a run of the store, not yet started, to go on where it was; it keeps its id.
@@ -140,6 +129,7 @@ class WorkflowCheckpointer:
             CheckpointError: It is of another workflow, or has ended in a way from which it does not go on: with
                 `run_from`, a new run can.
             StoreError: The store cannot be read.
+            WorkflowRuntimeError: *options* has something else, such as a field of a start event.
 
         Cancellation:
             The run may have been claimed; it can be resumed again.
@@ -152,11 +142,13 @@ class WorkflowCheckpointer:
             if claimed.last_sequence != info.last_sequence:  # who ran it was alive, and has saved meanwhile
                 claimed, start = await self._look_at(store, run_id, allow_changed=allow_changed)
             info = attrs.evolve(claimed, epoch=epoch)
-        recording = Recording(self._converter, start, first=info.last_sequence + 1, described=self._described)
-        run = self.workflow._new_run(None, {**options, "run_id": run_id}, recording)
+        recording = Recording(self._notation, start, first=info.last_sequence + 1)
+        run = self.workflow._new_run_from(
+            {**options, "run_id": run_id}, self._make(recording, parent=info.parent)
+        )
         if info.status == "completed":
             return WorkflowHandler(run)
-        return self._recorded(run, info.parent, info)
+        return self._take_in(run, info.parent, info)
 
     async def _look_at(
         self, store: CheckpointStore, run_id: str, *, allow_changed: bool
@@ -168,8 +160,8 @@ class WorkflowCheckpointer:
         if not records:
             raise CheckpointError("the store has no record of it", run_id=run_id)
         if not allow_changed:
-            self._check_unchanged(info.fingerprint, self._described_in(records), run_id, records[-1].id)
-        document = fold(records, self._read).document()
+            self._check_record_unchanged(info, records, records[-1].id)
+        document = fold(records, self._notation.read).document()
         return info, self._start(document, records[-1].created_at, run_id, records[-1].id)
 
     async def history(self, run_id: str, *, cuts: bool = False) -> list[Checkpoint]:
@@ -187,7 +179,7 @@ class WorkflowCheckpointer:
         store = self._needed_store("history")
         info = await store.run(run_id)
         records = await store.history(run_id)
-        self._check_unchanged(info.fingerprint, self._described_in(records), run_id, "history")
+        self._check_record_unchanged(info, records, "history")
         return [
             self._stored_checkpoint(info, records, index)
             for index, record in enumerate(records)
@@ -195,37 +187,25 @@ class WorkflowCheckpointer:
         ]
 
     def _stored_checkpoint(self, info: RunInfo, records: Sequence[Record], index: int) -> Checkpoint:
-        last = records[index]
-        about = payload(last, self._read)
+        last, read = records[index], self._notation.read
+        about = payload(last, read)
 
         def content() -> Document:
             first = next(place for place in range(index, -1, -1) if records[place].kind == "full")
-            snapshot = fold(records[first : index + 1], self._read)
+            snapshot = fold(records[first : index + 1], read)
             snapshot.settle()
             return snapshot.document()
 
-        given, output = (
-            None if about[name] is None else self._converter.structure_event(about[name], where=name)
-            for name in ("input", "output")
-        )
-        return Checkpoint(
-            id_=last.id,
+        return self._notation.checkpoint(
             run_id=last.run_id,
-            sequence=last.sequence,
             parent=info.parent,
-            workflow=info.workflow,
-            fingerprint=info.fingerprint,
-            created_at=datetime.fromtimestamp(last.created_at, UTC),
-            last_completed_step=last.step,
-            input_event=given,
-            output_event=output,
-            described=self._described,
+            sequence=last.sequence,
+            at=last.created_at,
+            step=last.step,
+            given=about["input"],
+            output=about["output"],
             content=content,
-            converter=self._converter,
         )
-
-    def _read(self, document: bytes) -> Document:
-        return self._converter.loads(document, where="record")
 
     def _needed_store(self, method: str) -> CheckpointStore:
         if self._store is None:
@@ -235,20 +215,10 @@ class WorkflowCheckpointer:
             )
         return self._store
 
-    def _check_unchanged(self, then: str, described: Document, run_id: str, checkpoint: str) -> None:
-        if then != self._fingerprint:
-            lines = differences(described, self._described)
-            more = [f"and {len(lines) - _MOST_DIFFERENCES} more"] if len(lines) > _MOST_DIFFERENCES else []
-            raise CheckpointError(
-                "the workflow has changed since, and allow_changed=True was not given: "
-                + "; ".join([*lines[:_MOST_DIFFERENCES], *more]),
-                run_id=run_id,
-                checkpoint=checkpoint,
-            )
-
-    def _described_in(self, records: Sequence[Record]) -> Document:
+    def _check_record_unchanged(self, info: RunInfo, records: Sequence[Record], checkpoint: str) -> None:
         full = [record for record in records if record.kind == "full"]
-        return payload(full[-1], self._read)["described"] if full else None
+        described = payload(full[-1], self._notation.read)["described"] if full else None
+        self._notation.check_unchanged(info.fingerprint, described, run_id=info.run_id, checkpoint=checkpoint)
 
     def _start(self, document: Mapping[str, Any], at: float, run_id: str, checkpoint: str) -> Start:
         """Return where a run goes on, once all of it has been found to have a place."""
@@ -256,7 +226,7 @@ class WorkflowCheckpointer:
             snapshot = Snapshot.from_document(document)
             snapshot.settle()
             start = Start(snapshot, at, checkpoint)
-            recording = Recording(self._converter, start)
+            recording = Recording(self._notation, start)
             recording.check_stop()
             trial = recording.ledger(self.workflow._current_plan(), _say_nothing, Desk, run_id)
             restore(trial, snapshot, at)
@@ -280,29 +250,31 @@ class WorkflowCheckpointer:
                 run_id=info.run_id,
             )
 
-    def _recorded(self, run: Run, parent: str | None, info: RunInfo | None = None) -> WorkflowHandler:
-        assert run.recording is not None, "a checkpointer records its runs"
+    def _make(self, recording: Recording, parent: str | None = None) -> Callable[..., RecordedRun]:
+        return partial(RecordedRun, recording=recording, parent=parent, disabled=self._disabled)
+
+    def _take_in(
+        self, run: RecordedRun, parent: str | None = None, info: RunInfo | None = None
+    ) -> WorkflowHandler:
         if info is None and run.run_id in self._runs:
             raise WorkflowRuntimeError(
                 f"this checkpointer has a run {run.run_id!r} already; give another run_id, or none for a random one"
             )
-        entries = _Entries(self, run, run.recording.history, parent)
-        run.recording.history.on_cut = entries.add
-        self._runs[run.run_id] = entries
-        run.checkpoint_now = entries.checkpoint_now
+        self._runs[run.run_id] = run.entries
         if self._store is not None:
-            now = run.recording.history.clock()
-            info = info or RunInfo(
-                run_id=run.run_id,
-                workflow=run.name,
-                fingerprint=self._fingerprint,
-                parent=parent,
-                created_at=now,
-                updated_at=now,
-            )
-            # A lock and an event of AnyIO's, which are made where the run is: when it starts.
-            run.make_keeper = lambda: entries.keeper(self._needed_store("run"), self._durability, info)
+            run.keep_in(self._store, self._durability, info or self._new_info(run, parent))
         return WorkflowHandler(run)
+
+    def _new_info(self, run: RecordedRun, parent: str | None) -> RunInfo:
+        now = time.time()
+        return RunInfo(
+            run_id=run.run_id,
+            workflow=run.name,
+            fingerprint=self._notation.fingerprint,
+            parent=parent,
+            created_at=now,
+            updated_at=now,
+        )
 
     # --- looking
 
@@ -376,7 +348,7 @@ class WorkflowCheckpointer:
 
     def dumps(self, checkpoint: Checkpoint) -> bytes:
         """Return *checkpoint* as JSON that a person can read."""
-        return self._converter.dumps(write_checkpoint(checkpoint, self._converter))
+        return self._notation.dumps(checkpoint)
 
     def loads(self, document: bytes | str) -> Checkpoint:
         """Return the checkpoint that *document*, which may come from anywhere, describes.
@@ -386,68 +358,4 @@ class WorkflowCheckpointer:
         Raises:
             CheckpointError: It is damaged, of a newer format, or not of this workflow.
         """
-        content = self._converter.loads(document, where="checkpoint")
-        try:
-            return read_checkpoint(content, self._converter)
-        except CheckpointError:
-            # What is wrong with it may be that the workflow has changed, which says more than where it shows first.
-            if isinstance(content, Mapping) and isinstance(then := content.get("fingerprint"), str):
-                self._check_unchanged(
-                    then, content.get("described"), brief(content.get("run_id")), "this one"
-                )
-            raise
-
-
-class _Entries:
-    """The checkpoints of one run."""
-
-    def __init__(self, owner: WorkflowCheckpointer, run: Run, history: History, parent: str | None) -> None:
-        self._owner = owner
-        self._run = run
-        self._history = history
-        self._parent = parent
-        self._cuts: list[Cut] = []
-        self._made: list[Checkpoint] = []
-
-    def add(self, cut: Cut) -> None:
-        """Keep *cut*, if it is one to keep."""
-        if self._is_entry(cut):
-            self._cuts.append(cut)
-        if self._run.keeper is not None:
-            self._run.keeper.note(cut)
-
-    def _is_entry(self, cut: Cut) -> bool:
-        return cut.step is not None and cut.output is not None and cut.step not in self._owner._disabled
-
-    def keeper(self, store: CheckpointStore, durability: Durability, info: RunInfo) -> Keeper:
-        """Return what keeps the run in *store*."""
-        assert self._run.recording is not None, "a checkpointer records its runs"
-        return Keeper(store, durability, self._run.recording, info, self._is_entry)
-
-    def checkpoints(self) -> list[Checkpoint]:
-        """Return a checkpoint for each cut that was kept."""
-        self._made.extend(self._checkpoint(cut) for cut in self._cuts[len(self._made) :])
-        return self._made
-
-    def checkpoint_now(self) -> Checkpoint:
-        """Cut the run at this very moment."""
-        return self._checkpoint(self._history.cut())
-
-    def _checkpoint(self, cut: Cut) -> Checkpoint:
-        converter, history = self._owner._converter, self._history
-        structure = converter.structure_event
-        return Checkpoint(
-            id_=f"{self._run.run_id}/{cut.sequence}",
-            run_id=self._run.run_id,
-            sequence=cut.sequence,
-            parent=self._parent,
-            workflow=self._run.name,
-            fingerprint=self._owner._fingerprint,
-            created_at=datetime.fromtimestamp(cut.at, UTC),
-            last_completed_step=cut.step,
-            input_event=None if cut.input is None else structure(cut.input, where="input"),
-            output_event=None if cut.output is None else structure(cut.output, where="output"),
-            described=self._owner._described,
-            content=lambda: history.snapshot(cut).document(),
-            converter=converter,
-        )
+        return self._notation.loads(document)

@@ -254,16 +254,19 @@ class WorkflowHandler(Awaitable[Any]):
         """Cut the run at this moment, whatever is in work.
 
         Raises:
-            WorkflowRuntimeError: The run was not started, or not by a `WorkflowCheckpointer`.
+            WorkflowRuntimeError: The run was not started, or is not recorded.
         """
         if self._loop is None:
             self._refuse("checkpoint = handler.checkpoint()")
-        if self._run.checkpoint_now is None:
+        cut = self._run.cut_now()
+        if cut is None:
             raise WorkflowRuntimeError(
-                f"this run of {self._run.name} is not recorded; start it with a checkpointer:\n"
+                f"this run of {self._run.name} is not recorded; start it with\n"
+                f"    handler = workflow.run(..., checkpoints=True)\n"
+                f"or, to keep every checkpoint of it, with\n"
                 f"    handler = WorkflowCheckpointer(workflow=workflow).run(...)"
             )
-        return self._run.checkpoint_now()
+        return cut
 
     def limiter(self, step: str) -> "anyio.CapacityLimiter":
         """Return the limiter of *step* in this run.

@@ -164,8 +164,8 @@ class Keeper:
         is_full = self._size_since_full >= self._size_of_full
         content: Document = {"operations": noted[self._written_operations : cut.operations]}
         if is_full:
-            content = {"snapshot": self._folded.document(), "described": self._recording.described}
-        payload = self._recording.converter.dumps({**content, **about})
+            content = {"snapshot": self._folded.document(), "described": self._recording.notation.described}
+        payload = self._recording.notation.converter.dumps({**content, **about})
         # Only now: what could not be written is missing in no later record.
         self._written_operations = cut.operations
         if is_full:

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from .._brief import brief
 from .._checkpoint.history import Cut, History
+from .._checkpoint.notation import Notation
 from .._checkpoint.recorded import RecordedLedger
 from .._checkpoint.restoring import restore
-from .._checkpoint.snapshot import Document, Snapshot
-from .._checkpoint.writing import Writer
+from .._checkpoint.snapshot import Snapshot
 from .._errors import CheckpointError
 from .._events import Event, ResumeDivergedEvent, StopEvent
 from .._ledger.delivery import Desk
@@ -18,14 +18,6 @@ from .._ledger.state import RunState
 from . import log
 
 Keeps: TypeAlias = Callable[[Cut], bool]
-
-
-class DocumentWriter(Writer, Protocol):
-    """What writes documents as well."""
-
-    def dumps(self, document: Document) -> bytes:
-        """Return *document* as JSON."""
-        ...
 
 
 class Start:
@@ -43,19 +35,10 @@ class Start:
 class Recording:
     """What a recorded run is recorded with."""
 
-    __slots__ = ("converter", "described", "history", "start")
+    __slots__ = ("history", "notation", "start")
 
-    def __init__(
-        self,
-        converter: DocumentWriter,
-        start: Start | None = None,
-        *,
-        first: int = 0,
-        described: Document = None,
-    ) -> None:
-        self.described: Document = described
-        """What the workflow was, for a readable difference."""
-        self.converter: DocumentWriter = converter
+    def __init__(self, notation: Notation, start: Start | None = None, *, first: int = 0) -> None:
+        self.notation: Notation = notation
         self.start: Start | None = start
         self.history: History = History(
             time.time, start.snapshot.document() if start is not None else None, first=first
@@ -77,13 +60,13 @@ class Recording:
                     brief(event.event),
                 )
 
-        return RecordedLedger(plan, say, desk, self.converter, history=self.history, run_id=run_id)
+        return RecordedLedger(plan, say, desk, self.notation.converter, history=self.history, run_id=run_id)
 
     def check_stop(self) -> None:
         """Raise `CheckpointError` if what the run is said to have ended with ends no run."""
         document = self.start.snapshot.stop if self.start is not None else None
         if document is not None and not isinstance(
-            self.converter.structure_event(document, where="stop"), StopEvent
+            self.notation.converter.structure_event(document, where="stop"), StopEvent
         ):
             raise CheckpointError("only a StopEvent ends a run", "stop")
 
@@ -93,7 +76,7 @@ class Recording:
         document = self.start.snapshot.stop if self.start is not None else None
         if document is None:
             return None
-        event = self.converter.structure_event(document, where="stop")
+        event = self.notation.converter.structure_event(document, where="stop")
         assert isinstance(event, StopEvent), "only a StopEvent ends a run"
         return event
 

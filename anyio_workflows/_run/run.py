@@ -36,16 +36,12 @@ from .crew import Crew
 from .ending import error_of, last_event, note_where, unasked_cancellation
 from .inbox import Inbox
 from .places import Places
-from .store import SharedState
+from .store import SharedState, StateNotes
 from .stream import EventStream
 from .worker import Execution, Parked, Worker
 
-# Named in quotes: what records runs is loaded by programs that do, and would be a fifth of our import.
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded by programs that record
     from .._checkpoint.document import Checkpoint
-    from .._checkpoint.recorded import RecordedLedger
-    from .keeping import Keeper
-    from .recording import Recording
 
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
 """The run that the current task works for, its child tasks included."""
@@ -78,19 +74,14 @@ class Run(Crew):
         "_traceback",
         "awaits",
         "body",
-        "checkpoint_now",
         "failures",
         "has_begun",
         "has_ended",
         "is_open",
         "is_verbose",
-        "keeper",
-        "make_keeper",
         "on_waiting_for_human",
         "parent",
         "plan",
-        "recorded",
-        "recording",
         "rests",
         "stream",
         "was_awaited",
@@ -102,7 +93,7 @@ class Run(Crew):
     saves_commits: bool
     spawned: int
 
-    def __init__(  # noqa: PLR0915  # a line for each thing it knows
+    def __init__(  # a line for each thing it knows
         self,
         plan: Plan,
         start_event: Event | None,
@@ -113,28 +104,15 @@ class Run(Crew):
         stream_buffer: int | None,
         places: tuple[Places, ...] = (),
         is_verbose: bool = False,
-        recording: "Recording | None" = None,
     ) -> None:
         self.plan: Plan = plan
         self._run_id = run_id
         self.stream: EventStream = EventStream(stream_buffer)
-        self.recording: Recording | None = recording
-        self.checkpoint_now: Callable[[], Checkpoint] | None = None
-        """Cuts the run at this very moment, if it is recorded."""
         self.on_waiting_for_human: Callable[[], None] | None = None
         """Called when it has come to rest and only a human can let it go on."""
         self.rests: int = 0
         """How often it has come to rest."""
-        self.make_keeper: Callable[[], Keeper] | None = None
-        self.keeper: Keeper | None = None
-        """Its place in a store."""
-        self.recorded: RecordedLedger | None = None
-        """The ledger, if it has a history."""
-        if recording is None:
-            super().__init__(Ledger(plan, self.stream.append, Inbox))
-        else:
-            self.recorded = recording.ledger(plan, self.stream.append, Inbox, self.run_id)
-            super().__init__(self.recorded)
+        super().__init__(self._new_ledger())
         self.is_traced = is_verbose
         self.is_verbose: bool = is_verbose
         self.failures: list[BaseException] = []
@@ -179,7 +157,7 @@ class Run(Crew):
     def shared_state(self) -> SharedState:
         """The state and who may change it; a run that never touches its state has none."""
         if self._shared_state is None:
-            self._shared_state = SharedState(self.state, self.recorded)
+            self._shared_state = SharedState(self.state, self._state_notes)
         return self._shared_state
 
     @property
@@ -211,9 +189,7 @@ class Run(Crew):
                 try:
                     for places in self._places:
                         await places.take(self, waits_for)
-                    if self.make_keeper is not None:
-                        self.keeper = self.make_keeper()
-                        await self._keep(self.keeper)
+                    await self._begin_keeping()
                     # Decided before that, it goes on from its end, or was cancelled.
                     if self.ledger.outcome is None:
                         self._begin()
@@ -228,8 +204,8 @@ class Run(Crew):
                 Cancelled("its task group was closed")
             )  # by a fault of a backend's; mostly it is decided
             try:
-                if self.keeper is not None and not self.is_torn_down:
-                    await self._finish_keeping(self.keeper)  # noqa: ASYNC102  # shielded and bounded there
+                if not self.is_torn_down:
+                    await self._finish_keeping()  # noqa: ASYNC102  # shielded and bounded there
             finally:
                 self._close()
         # The run's own scope has swallowed what it cancelled; what the caller was cancelled with meanwhile
@@ -240,54 +216,6 @@ class Run(Crew):
                 await checkpoint()
         if cancel_requests() > self._known_requests:
             raise_cancelled()
-
-    async def _keep(self, keeper: "Keeper") -> None:
-        """Put the run into its store, and have further cuts saved."""
-        assert self.recorded is not None, "what is kept is recorded"
-        is_sync = keeper.durability == "sync"
-        self.recorded.holds = self.saves_commits = is_sync
-        await keeper.begin()
-        # Also with "sync": what is no commit, such as an event from outside, waits for nobody.
-        if keeper.durability != "exit" and self.ledger.outcome is None:
-            self.spawned += 1
-            self.tasks.start_soon(self._save_beside, keeper, name="anyio_workflows store")
-
-    async def _save_beside(self, keeper: "Keeper") -> None:
-        try:
-            await keeper.save_beside()
-        except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
-            if not self.task_ended_with(error):
-                raise
-
-    async def save_commit(self) -> bool:
-        """Save the commit that was just made; False if the run is decided meanwhile."""
-        assert self.keeper is not None and self.recorded is not None, "only a kept run saves"  # noqa: PT018
-        held = self.recorded.take_held()
-        self.flush()  # what the execution has sent waits for no disk
-        try:
-            await self.keeper.save()
-        except Exception as error:  # noqa: BLE001  # whatever a store of the user's raises
-            self._fail(error, None)
-            return False
-        self.recorded.release(held)
-        return self.ledger.outcome is None
-
-    async def _finish_keeping(self, keeper: "Keeper") -> None:
-        assert self.recorded is not None, "what is kept is recorded"
-        try:
-            await keeper.finish(self.recorded)
-        except Exception as error:  # noqa: BLE001  # whatever a store of the user's raises
-            self.failures.append(error)
-            if isinstance(self.ledger.outcome, Completed) and not keeper.has_saved_end:
-                # The store will not know its result: nobody may believe that it does.
-                self.ledger.outcome = Failed(error)
-                self._error, self._traceback = error, error.__traceback__
-            else:
-                log.error("%s: the store does not know how run %s ended", self.name, self.run_id, error=error)
-
-    @property
-    def _has_saved_end(self) -> bool:
-        return self.keeper is not None and self.keeper.has_saved_end
 
     def task_ended_with(self, error: BaseException) -> bool:
         """Decide what an exception means that leaves a task of the run; True if it stops here.
@@ -341,19 +269,18 @@ class Run(Crew):
 
     def prepare(self, parent: "Run | None") -> None:
         """Take the start event in, so that it comes before any other, and note the run this one is nested in."""
-        if self._start_event is not None:
-            self.ledger.emit(self._start_event)
-            self._start_event = None  # the delivery has it
-        if self.recorded is not None and self.recording is not None:
-            self._state = self.recording.begin(self.recorded, self._state)
-            if (stop := self.recording.stop) is not None:
-                self.decide(Completed(stop))
+        self._take_in_start()
         self.parent = parent
         if parent is not None:
             parent.note_await(self)
         if self._places:
             # In the further lines when it has the first place: two that hold one each would wait for ever.
             self._places[0].stand_in_line(self)
+
+    def _take_in_start(self) -> None:
+        if self._start_event is not None:
+            self.ledger.emit(self._start_event)
+            self._start_event = None  # the delivery has it
 
     def note_await(self, run: "Run") -> None:
         """Note that this run cannot end before *run* has."""
@@ -376,15 +303,14 @@ class Run(Crew):
         if self.ledger.outcome is not None:
             return False
         self.ledger.outcome = outcome
-        if self.recorded is not None:
-            self.recorded.freeze()
+        self._note_decision()
         self._error = error_of(outcome, self.name, self.run_id if isinstance(outcome, Cancelled) else "")
         if isinstance(outcome, Failed):
             self._traceback = outcome.error.__traceback__
         elif isinstance(outcome, TimedOut):
             self.failures.insert(0, outcome.error)
-        if self.saves_commits and not (isinstance(outcome, Completed) and self._has_saved_end):
-            self.stream.seal()  # it is published when it is on disk
+        if self._is_published_later(outcome):
+            self.stream.seal()
         else:
             self.stream.close(last_event(outcome))
         if self.body is not None and self.has_failed:
@@ -505,8 +431,7 @@ class Run(Crew):
                 self._is_idle = True
                 self.stream.append(WorkflowIdleEvent(report=self.ledger.report(most=MOST_LINES)))
                 self.rests += 1
-                if self.recorded is not None:
-                    self.recorded.history.cut_if_new()
+                self._cut_if_new()
                 if awaits_human and self.on_waiting_for_human is not None and not self.ledger.has_timed_waits:
                     self.on_waiting_for_human()
             return
@@ -533,8 +458,7 @@ class Run(Crew):
             self.decide(Completed(event))  # type: ignore[arg-type]  # emit says that it is a StopEvent
         elif self.has_begun:
             self.flush()
-        if self.recorded is not None:
-            self.recorded.history.cut_if_new()
+        self._cut_if_new()
 
     def inbox(self, step: str) -> Inbox:
         """Return the inbox of the step called *step*."""
@@ -579,6 +503,40 @@ class Run(Crew):
         """Return the context for *delivery*, of the kind that its step can use."""
         kind = Context if delivery.desk.node.is_async else ThreadContext
         return kind(self, delivery, worker, self)
+
+    # --- what a run that is recorded fills in
+
+    def _new_ledger(self) -> Ledger:
+        return Ledger(self.plan, self.stream.append, Inbox)
+
+    @property
+    def _state_notes(self) -> StateNotes | None:
+        """Where changes of the state are noted."""
+        return None
+
+    def cut_now(self) -> "Checkpoint | None":
+        """Cut the run at this very moment; None if it is not recorded."""
+        return None
+
+    def _cut_if_new(self) -> None:
+        """Cut the run, if anything was noted since the last cut: an event came from outside, or it has come to rest."""
+
+    def _note_decision(self) -> None:
+        """The run is decided."""
+
+    def _is_published_later(self, outcome: Outcome) -> bool:  # noqa: ARG002
+        """Whether *outcome* is on the stream only when it is on disk."""
+        return False
+
+    async def _begin_keeping(self) -> None:
+        """Put the run into its store, before its first step begins, and have further cuts saved."""
+
+    async def _finish_keeping(self) -> None:
+        """Save how the run has ended."""
+
+    async def save_commit(self) -> bool:
+        """Save the commit that was just made; False if the run is decided meanwhile."""
+        raise NotImplementedError("only a kept run saves")
 
 
 def waits_for(run: object, others: Container[object]) -> bool:

@@ -1,8 +1,9 @@
 """The class that users derive their workflows from: its steps become a validated graph, and runs of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._brief import brief
 from .._declare.workflow import DeclaredWorkflow
@@ -16,7 +17,10 @@ from .places import Places
 from .run import Run
 
 if TYPE_CHECKING:  # loaded by programs that record
-    from .recording import Recording
+    from .._checkpoint.notation import Notation
+
+
+RunT = TypeVar("RunT", bound=Run)
 
 
 class _Unset(Enum):
@@ -43,6 +47,7 @@ class Workflow(DeclaredWorkflow):
     """
 
     _plan: Plan | None = None
+    _notation: "Notation | None" = None
 
     def __init__(
         self,
@@ -115,7 +120,7 @@ class Workflow(DeclaredWorkflow):
             WorkflowValidationError: The steps do not fit together; all mistakes are named.
         """
         self._plan_version = DeclaredWorkflow._steps_version
-        self._plan = None
+        self._plan = self._notation = None
         declarations = self.step_declarations()
         graph = build_graph(
             self._workflow_name,
@@ -148,6 +153,19 @@ class Workflow(DeclaredWorkflow):
         assert self._plan is not None, "validate() makes the plan or raises"
         return self._plan
 
+    def _current_notation(self) -> "Notation":
+        """Return how its runs are written down.
+
+        Raises:
+            WorkflowValidationError: Some field of an event or of the state cannot be; all of them are named.
+        """
+        from .._checkpoint.notation import Notation  # noqa: PLC0415  # loaded by those who record
+
+        plan = self._current_plan()
+        if self._notation is None:
+            self._notation = Notation(plan)
+        return self._notation
+
     def run(
         self,
         start_event: StartEvent | None = None,
@@ -156,6 +174,7 @@ class Workflow(DeclaredWorkflow):
         run_id: str | None = None,
         timeout: float | _Unset | None = _UNSET,
         stream_buffer: int | None = None,
+        checkpoints: bool = False,
         **fields: Any,
     ) -> WorkflowHandler:
         """Return a run, not yet started: await it, enter it, or give it to a task group or a `RunGroup`.
@@ -167,20 +186,47 @@ class Workflow(DeclaredWorkflow):
             run_id: Id of the run; by default a random one.
             timeout: Seconds that it may take, instead of the workflow's own.
             stream_buffer: Events that its stream keeps; by default all, for as long as the handler lives.
+            checkpoints: Record it, so that `WorkflowHandler.checkpoint` can cut it at any moment. What it notes is kept
+                in memory; `WorkflowCheckpointer` keeps its checkpoints as well, and has a store.
             **fields: Fields of the start event.
 
         Raises:
             EventFieldsError: The start event has no such field, or lacks one.
             WorkflowRuntimeError: *start_event* is of another class, or an argument has a wrong value.
-            WorkflowValidationError: Steps were added that do not fit.
+            WorkflowValidationError: Steps were added that do not fit, or with *checkpoints* a field of an event or of
+                the state cannot be written down.
         """
         options = {"state": state, "run_id": run_id, "timeout": timeout, "stream_buffer": stream_buffer}
-        return WorkflowHandler(self._new_run(start_event, {**options, **fields}, None))
+        make: Callable[..., Run] = Run
+        if checkpoints:
+            # What writes events down is loaded by those who record.
+            from .recorded_run import RecordedRun  # noqa: PLC0415
+            from .recording import Recording  # noqa: PLC0415
+
+            make = partial(RecordedRun, recording=Recording(self._current_notation()))
+        return WorkflowHandler(self._new_run(start_event, {**options, **fields}, make))
 
     def _new_run(
-        self, start_event: StartEvent | None, options: dict[str, Any], recording: "Recording | None"
-    ) -> Run:
-        """Return a run that has not started; *options* are the keywords of `run`."""
+        self, start_event: StartEvent | None, options: Mapping[str, Any], make: Callable[..., RunT]
+    ) -> RunT:
+        """Return a run that has not started; *options* are the keywords of `run`, which have its start event's."""
+        kind = self._current_plan().graph.start_event_class
+        as_run, fields = self._as_run(options)
+        return make(start_event=self._start_event(kind, start_event, fields), **as_run)
+
+    def _new_run_from(self, options: Mapping[str, Any], make: Callable[..., RunT]) -> RunT:
+        """Return a run that goes on from what *make* has; it has a start event and a state already."""
+        unknown = sorted(set(options) - {"run_id", "timeout", "stream_buffer"})
+        if unknown:
+            raise WorkflowRuntimeError(
+                f"a run of {self._workflow_name} that goes on got {', '.join(unknown)}; it has its start event and "
+                f"its state, give run_id=, timeout= and stream_buffer= only"
+            )
+        as_run, _ = self._as_run(options)
+        return make(start_event=None, **as_run)
+
+    def _as_run(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the arguments of a `Run`, and what is left: the fields of its start event."""
         plan = self._current_plan()
         fields = dict(options)
         state, run_id, stream_buffer = (
@@ -195,18 +241,16 @@ class Workflow(DeclaredWorkflow):
             check_count("stream_buffer", stream_buffer)
         if run_id is not None and not isinstance(run_id, str):
             raise WorkflowRuntimeError(f"run_id={run_id!r} is no id; give a str, or nothing for a random one")
-        goes_on = recording is not None and recording.start is not None
-        return Run(
-            plan,
-            None if goes_on else self._start_event(plan.graph.start_event_class, start_event, fields),
-            state=None if state is None else RunState(plan.state_type, state),
-            run_id=run_id,
-            timeout=timeout,
-            stream_buffer=stream_buffer,
-            places=self._places,
-            is_verbose=self._verbose,
-            recording=recording,
-        )
+        as_run = {
+            "plan": plan,
+            "state": None if state is None else RunState(plan.state_type, state),
+            "run_id": run_id,
+            "timeout": timeout,
+            "stream_buffer": stream_buffer,
+            "places": self._places,
+            "is_verbose": self._verbose,
+        }
+        return as_run, fields
 
     def _start_event(
         self, kind: type[StartEvent], given: StartEvent | None, fields: dict[str, Any]

@@ -1,0 +1,138 @@
+"""A run with a history, and with a place in a store if it has one."""
+
+from collections.abc import Callable, Container
+from functools import partial
+from typing import Any
+
+from .._checkpoint.document import Checkpoint
+from .._checkpoint.history import Cut
+from .._checkpoint.recorded import RecordedLedger
+from .._ledger.ledger import Ledger
+from .._ledger.outcome import Completed, Failed, Outcome
+from ..abc import CheckpointStore, RunInfo
+from . import log
+from .entries import Entries
+from .inbox import Inbox
+from .keeping import Durability, Keeper
+from .recording import Recording
+from .run import Run
+
+
+class RecordedRun(Run):
+    """A run that can be gone on from."""
+
+    __slots__ = ("_keeper", "_make_keeper", "_recorded", "entries", "recording")
+
+    def __init__(
+        self,
+        *as_run: Any,
+        recording: Recording,
+        parent: str | None = None,
+        disabled: Container[str] = (),
+        **options: Any,
+    ) -> None:
+        """Make a run as `Run` does.
+
+        Args:
+            *as_run: As for `Run`.
+            recording: What it is recorded with.
+            parent: Id of the checkpoint that it goes on from, if that is another run's.
+            disabled: Steps that leave no checkpoint.
+            **options: As for `Run`.
+        """
+        self.recording: Recording = recording
+        super().__init__(*as_run, **options)
+        self.entries: Entries = Entries(recording, run_id=self.run_id, parent=parent, disabled=disabled)
+        self._keeper: Keeper | None = None
+        """Its place in a store."""
+        self._make_keeper: Callable[[], Keeper] | None = None
+        recording.history.on_cut = self._note_cut
+
+    def keep_in(self, store: CheckpointStore, durability: Durability, info: RunInfo) -> None:
+        """Have the run saved in *store* once it begins."""
+        # A lock and an event of AnyIO's, which are made where the run is: when it starts.
+        self._make_keeper = partial(Keeper, store, durability, self.recording, info, self.entries.keeps)
+
+    def _note_cut(self, cut: Cut) -> None:
+        self.entries.add(cut)
+        if self._keeper is not None:
+            self._keeper.note(cut)
+
+    # --- what a run leaves to be filled in
+
+    def _new_ledger(self) -> Ledger:
+        self._recorded: RecordedLedger = self.recording.ledger(
+            self.plan, self.stream.append, Inbox, self.run_id
+        )
+        return self._recorded
+
+    @property
+    def _state_notes(self) -> RecordedLedger:
+        return self._recorded
+
+    def cut_now(self) -> Checkpoint:
+        """Cut the run at this very moment."""
+        return self.entries.cut_now()
+
+    def _take_in_start(self) -> None:
+        super()._take_in_start()
+        self._state = self.recording.begin(self._recorded, self._state)
+        if (stop := self.recording.stop) is not None:
+            self.decide(Completed(stop))
+
+    def _cut_if_new(self) -> None:
+        self._recorded.history.cut_if_new()
+
+    def _note_decision(self) -> None:
+        self._recorded.freeze()
+
+    def _is_published_later(self, outcome: Outcome) -> bool:
+        has_saved_end = self._keeper is not None and self._keeper.has_saved_end
+        return self.saves_commits and not (isinstance(outcome, Completed) and has_saved_end)
+
+    # --- its place in a store
+
+    async def _begin_keeping(self) -> None:
+        if self._make_keeper is None:
+            return
+        self._keeper = keeper = self._make_keeper()
+        self._recorded.holds = self.saves_commits = keeper.durability == "sync"
+        await keeper.begin()
+        # Also with "sync": what is no commit, such as an event from outside, waits for nobody.
+        if keeper.durability != "exit" and self.ledger.outcome is None:
+            self.spawned += 1
+            self.tasks.start_soon(self._save_beside, keeper, name="anyio_workflows store")
+
+    async def _save_beside(self, keeper: Keeper) -> None:
+        try:
+            await keeper.save_beside()
+        except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
+            if not self.task_ended_with(error):
+                raise
+
+    async def save_commit(self) -> bool:
+        """Save the commit that was just made; False if the run is decided meanwhile."""
+        assert self._keeper is not None, "only a kept run saves"
+        held = self._recorded.take_held()
+        self.flush()  # what the execution has sent waits for no disk
+        try:
+            await self._keeper.save()
+        except Exception as error:  # noqa: BLE001  # whatever a store of the user's raises
+            self._fail(error, None)
+            return False
+        self._recorded.release(held)
+        return self.ledger.outcome is None
+
+    async def _finish_keeping(self) -> None:
+        if self._keeper is None:
+            return
+        try:
+            await self._keeper.finish(self._recorded)
+        except Exception as error:  # noqa: BLE001  # whatever a store of the user's raises
+            self.failures.append(error)
+            if isinstance(self.ledger.outcome, Completed) and not self._keeper.has_saved_end:
+                # The store will not know its result: nobody may believe that it does.
+                self.ledger.outcome = Failed(error)
+                self._error, self._traceback = error, error.__traceback__
+            else:
+                log.error("%s: the store does not know how run %s ended", self.name, self.run_id, error=error)
