@@ -12,12 +12,22 @@ from running import Calling, Crowd, Echo, Held, events_of, never
 
 from anyio_workflows import (
     Context,
+    Event,
+    StartEvent,
     StopEvent,
+    Workflow,
     WorkflowCancelledError,
     WorkflowCancelledEvent,
+    WorkflowCheckpointer,
     WorkflowHandler,
     WorkflowRuntimeError,
+    step,
 )
+from anyio_workflows.stores import MemoryCheckpointStore
+
+
+class Doubled(Event):
+    number: int
 
 
 @pytest.fixture(
@@ -290,3 +300,49 @@ async def test_s_run_2_uncancel_of_a_step_does_not_reach_the_callers_count() -> 
         async with asyncio.timeout(0.01):
             await Held().run()
     assert current.cancelling() == 0
+
+
+class LateStore(MemoryCheckpointStore):
+    """Has saved long before it says so."""
+
+    is_late = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_saved = anyio.Event()
+
+    async def save(self, *args: Any, **options: Any) -> None:
+        await super().save(*args, **options)
+        if self.is_late:
+            self.is_late = False
+            self.has_saved.set()
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep_forever()
+
+
+async def test_s_ckpt_6_a_save_that_task_cancel_has_cut_short_is_not_made_twice(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It may have happened; the store is asked before the run's end is saved."""
+
+    class Doubling(Workflow):
+        @step
+        async def double(self, ev: StartEvent) -> Doubled:
+            store.is_late = True
+            return Doubled(number=2 * ev.number)
+
+        @step
+        async def end(self, ev: Doubled) -> StopEvent:
+            return StopEvent(result=ev.number)
+
+    async with LateStore() as store:
+        checkpointer = WorkflowCheckpointer(workflow=Doubling(), store=store, durability="sync")
+        with anyio.fail_after(5):
+            task = asyncio.create_task(_await(checkpointer.run(run_id="cut", number=4)))
+            await store.has_saved.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (await store.run("cut")).status == "cancelled"
+            assert await (await checkpointer.resume("cut")) == 8
+    assert caplog.records == []

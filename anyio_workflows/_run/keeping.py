@@ -51,6 +51,9 @@ class Keeper:
         self._size_of_full = self._size_since_full = 0
         self._unsaved: list[Record] = []
         """Records that no save has brought into the store, also because one was cancelled."""
+        self._is_unsure = False
+        """Whether a save was cancelled in its middle, which only asyncio's own `Task.cancel` does, and may have
+        happened."""
         self._saving = anyio.Lock()
         self._news = anyio.Event()
         self._has_begun = False
@@ -107,6 +110,9 @@ class Keeper:
             except Exception as error:
                 self._error = error
                 raise
+            except BaseException:
+                self._is_unsure = True
+                raise
 
     async def finish(self, ledger: RecordedLedger) -> None:
         """Save the rest, and how the run has ended.
@@ -123,6 +129,9 @@ class Keeper:
         status, result = _told(ledger.outcome)
         with anyio.move_on_after(_GRACE, shield=True) as scope:
             async with self._saving:
+                if self._is_unsure:
+                    stored = (await self._store.run(self._info.run_id)).last_sequence
+                    self._unsaved = [record for record in self._unsaved if record.sequence > stored]
                 records = self._take(only_last=self.durability == "exit")
                 failed = ledger.outcome.error if isinstance(ledger.outcome, Failed) else None
                 if self._unwritable is not None or (failed is not None and failed is self._error):
