@@ -5,10 +5,12 @@ Public names only; each is defined in a private module and documented there.
 
 from typing import TYPE_CHECKING, Any
 
+from ._declare.retry import RetryInfo, RetryPolicy
 from ._declare.step import step
 from ._errors import (
     CheckpointError,
     EventFieldsError,
+    RestoredError,
     RunNotFoundError,
     StatePathError,
     StoreConflictError,
@@ -73,7 +75,10 @@ __all__ = (
     "InputRequiredEvent",
     "InternalDispatchEvent",
     "PendingEvent",
+    "RestoredError",
     "ResumeDivergedEvent",
+    "RetryInfo",
+    "RetryPolicy",
     "RunGroup",
     "RunNotFoundError",
     "StallReport",

@@ -16,6 +16,7 @@
     │   └── WorkflowStepDoesNotExistError  no step of that name
     ├── WorkflowStalledError               a run can no longer go on
     ├── WorkflowTimeoutError               a run took too long (a TimeoutError)
+    ├── RestoredError                      what an attempt had raised, told after a restart
     └── WorkflowCancelledError             a run was cancelled from outside
         └── WorkflowCancelledByUser        with `WorkflowHandler.cancel_run`
 
@@ -242,6 +243,20 @@ class WorkflowTimeoutError(WorkflowError, TimeoutError):
             f"active steps: {', '.join(self.active_steps)}" if self.active_steps else "no step was active"
         )
         return f"{self.workflow} was not done after {self.timeout} seconds; {active}"
+
+
+class RestoredError(WorkflowError):
+    """Stands for an exception that an attempt had ended with before the run was resumed: exceptions are not stored."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        """Name of its class."""
+        self.message = message
+        """What `repr` said of it, cut if it was long."""
+
+    def __str__(self) -> str:
+        return f"before the run was resumed: {self.message}"
 
 
 class WorkflowCancelledError(WorkflowError):

@@ -19,6 +19,7 @@ class Pending:
         "number",
         "prompts",
         "put",
+        "retry",
         "sent",
         "spent",
         "step",
@@ -52,6 +53,17 @@ class Pending:
         self.changes: list[dict[str, Document]] = []
         """For each of its changes of the state: what has been changed since, as it was before that change."""
 
+        self.retry: Document = None
+        """How the attempt before this one has ended, None in the first: see `_retry`."""
+
+    def begin_again(self, about: Document, unanswered: list[int]) -> None:
+        """Let another attempt match what those before it have done, except to the state."""
+        self.retry = about
+        self.changes = []
+        self.answers = {key: event for key, event in self.answers.items() if event is not None}
+        self.prompts = [prompt for prompt in self.prompts if prompt[0] not in unanswered]
+        self.unanswered = [number for number in self.unanswered if number not in unanswered]
+
     def document(self) -> Document:
         """Return it as JSON types; what is empty is left out."""
         whole = {name: getattr(self, name) for name in self.__slots__}
@@ -82,7 +94,26 @@ class Pending:
             {name: items(before)[:1] for name, before in mapping(change).items()}
             for change in items(document.get("changes", []))
         ]
+        if (retry := document.get("retry")) is not None:
+            pending.retry = _retry(retry)
         return pending
+
+
+_RETRY = ("attempt", "due", "began", "failed_at", "error")
+"""Members of what is known of attempts that have failed: which one is next and when it is due, when the first has begun
+and the last has ended, in seconds UTC, and its exception's class and text."""
+
+
+def _retry(document: Document) -> Document:
+    members(document, _RETRY)
+    if count(document["attempt"]) < 2:  # noqa: PLR2004
+        raise ValueError("the first attempt is no retry")
+    for moment in ("began", "failed_at", *(("due",) if document["due"] is not None else ())):
+        seconds(document[moment])
+    kind, message = items(document["error"])
+    text(kind)
+    text(message)
+    return document
 
 
 def _wait(document: Document) -> Document:

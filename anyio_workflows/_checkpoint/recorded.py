@@ -8,18 +8,19 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
+from .._brief import brief
 from .._errors import CheckpointError
 from .._events import (
     Event,
     ResumeDivergedEvent,
 )
-from .._ledger.collecting import Buffer, Entry, Expected
-from .._ledger.delivery import Delivery, Desk
-from .._ledger.ledger import Ledger
-from .._ledger.plan import Plan
+from .._ledger.attempts import Attempt
+from .._ledger.collecting import Expected
+from .._ledger.delivery import Delivery, Desk, Failure
+from .._ledger.matching import MatchingLedger
+from .._ledger.plan import Node, Plan
 from .._ledger.state import RunState
 from .._ledger.waiting import Wait
-from .attempts import Attempt, are_equal
 from .history import History
 from .snapshot import ABSENT, Document, Operation
 from .writing import Writer, known_events, written_name_of
@@ -28,7 +29,7 @@ _KEY_BYTES = 12
 """Of an idempotency key: enough that two of one run never meet."""
 
 
-class RecordedLedger(Ledger):
+class RecordedLedger(MatchingLedger):
     """A ledger with a history."""
 
     __slots__ = (
@@ -43,6 +44,7 @@ class RecordedLedger(Ledger):
         "_note",
         "_repeating",
         "_state_documents",
+        "delayed",
         "history",
         "holds",
         "run_id",
@@ -75,6 +77,8 @@ class RecordedLedger(Ledger):
         """Whether what a commit delivers may not begin before that commit is on disk."""
         self._held: list[Delivery] | None = None
         self._has_end = False
+        self.delayed: list[tuple[Delivery, float]] = []
+        """Deliveries whose next attempt is due at a time, in seconds UTC, when the run goes on."""
 
     # --- events
 
@@ -95,6 +99,8 @@ class RecordedLedger(Ledger):
             self._note_given_up(sender)
         self._document = document = self._converter.unstructure_event(event)
         stops = self._emit_with_care(event, route, step, source)
+        if sender is not None:
+            sender.record.note_sent(step, event)
         if stops and self._has_end:
             return False  # one that was given before is on its way to the disk, and will end the run
         if stops:
@@ -104,12 +110,10 @@ class RecordedLedger(Ledger):
             self._note(["send", sender.number, step, document])
         return stops
 
-    def _deliver(self, index: int, event: Event) -> None:
-        super()._deliver(index, event)
-        number, step = self._number, self.plan.nodes[index].name
-        key = blake2b(f"{self._cause}>{step}".encode(), digest_size=_KEY_BYTES).hexdigest()
-        self.pending[number].record = Attempt(self._document, key)
-        self._note(["deliver", number, step, self._document, key])
+    def _new_record(self, number: int, node: Node) -> Attempt:
+        key = blake2b(f"{self._cause}>{node.name}".encode(), digest_size=_KEY_BYTES).hexdigest()
+        self._note(["deliver", number, node.name, self._document, key])
+        return Attempt(self._document, key, may_be_retried=node.retry_policy is not None)
 
     def _note_cause(self, event: Event, target: str | None, parent: Delivery | None) -> None:
         """Say what delivers *event*: its place among the outputs of *parent* of its class and target, never a counter."""
@@ -128,21 +132,14 @@ class RecordedLedger(Ledger):
 
     def publish_prompt(self, event: Event, sender: Delivery | None) -> None:
         """Put a question on the stream, unless it stands there since an earlier attempt."""
-        record: Attempt | None = None if sender is None else sender.record
         if sender is not None:
             self._note_given_up(sender)
-        number = None if record is None else record.has_asked(event)
-        if number is None:
-            document = self._converter.unstructure_event(event)
-            super().publish_prompt(event, sender)
-            number = self.prompts
-            self._note(["prompt", None if sender is None else sender.number, number, document])
-        if record is not None:
-            record.note_asked(number)
+        self._document = self._converter.unstructure_event(event)  # before anybody can read it
+        super().publish_prompt(event, sender)
 
-    def was_sent(self, event: Event, step: str | None, sender: Delivery) -> bool:
-        """Return whether an earlier attempt of *sender* has sent *event*."""
-        return sender.record.finds_sent(step, event) is not None
+    def _asked(self, event: Event, sender: Delivery | None) -> None:
+        super()._asked(event, sender)
+        self._note(["prompt", None if sender is None else sender.number, self.prompts, self._document])
 
     def receive_response(self) -> None:
         """Count the answer of a human."""
@@ -150,6 +147,24 @@ class RecordedLedger(Ledger):
         self._note(["response"])
 
     # --- executions
+
+    def _begin_again(self, delivery: Delivery, failure: Failure, due: float | None) -> list[int]:
+        self._note_given_up(delivery)
+        unanswered = super()._begin_again(delivery, failure, due)
+        about = {
+            "attempt": delivery.attempt + 1,
+            "due": due,
+            "began": failure.began,
+            "failed_at": failure.at,
+            "error": [type(failure.error).__qualname__, brief(failure.error)],
+        }
+        self._note(["retry", delivery.number, about, unanswered])
+        return unanswered
+
+    def retry(self, delivery: Delivery, failure: Failure, due: float | None) -> None:
+        """Have *delivery* worked on again, with a cut from which its next attempt is made."""
+        super().retry(delivery, failure, due)
+        self.history.cut()
 
     def commit(self, delivery: Delivery, output: Event | None) -> bool:
         """End the execution of *delivery*: the history has a cut at which its output is pending and its input not."""
@@ -180,6 +195,11 @@ class RecordedLedger(Ledger):
             self.pending[delivery.number] = delivery
             self._held.append(delivery)
 
+    def _hold(self, delivery: Delivery) -> None:
+        """Let *delivery* be pending, and stand in no line yet."""
+        self.pending[delivery.number] = delivery
+        delivery.desk.pending += 1
+
     def take_held(self) -> list[Delivery]:
         """Return what the last commit has delivered, which stands in no line yet."""
         held, self._held = self._held or [], None
@@ -204,7 +224,6 @@ class RecordedLedger(Ledger):
         self, delivery: Delivery, event: Event, expected: Expected[Any], buffer_id: str | None
     ) -> list[Any] | None:
         """Collect as any ledger does; what an earlier attempt added, and another execution took, is not added again."""
-        self._match_spent(delivery, event, buffer_id)
         were_put, were_taken = len(delivery.put or ()), len(delivery.took or ())
         given = super().collect(delivery, event, expected, buffer_id)
         if delivery.put is not None and len(delivery.put) > were_put:
@@ -215,17 +234,6 @@ class RecordedLedger(Ledger):
         if delivery.took is not None and len(delivery.took) > were_taken:
             self._note(["take", delivery.number, buffer_id, [entry.place for entry in delivery.took[-1][1]]])
         return given
-
-    @staticmethod
-    def _match_spent(delivery: Delivery, event: Event, buffer_id: str | None) -> None:
-        spent: list[tuple[Buffer, Entry]] = delivery.record.spent or []
-        if any(entry.event is event for _, entry in delivery.spent or ()):
-            return
-        for index, (buffer, entry) in enumerate(spent):
-            if buffer.buffer_id == buffer_id and are_equal(entry.event, event):
-                del spent[index]
-                delivery.spent = [*(delivery.spent or ()), (buffer, Entry(entry.place, event))]
-                return
 
     # --- waits
 
@@ -239,32 +247,24 @@ class RecordedLedger(Ledger):
         timeout: float | None = None,
     ) -> Wait:
         """Open a wait, or go on with the one that an earlier attempt had at this place, or with its answer."""
-        record: Attempt = delivery.record
         self._note_given_up(delivery)
-        record.wait_count += 1
-        # A name of the user's choice could be the number of another wait.
-        key = f"#{record.wait_count}" if waiter_id is None else f"={waiter_id}"
-        asked, record.asked = record.asked, None
-        if record.waits and key in record.waits:
-            return record.waits.pop(key)
-        if record.answers and key in record.answers:
-            wait = self._new_wait(delivery, event_type, requirements, waiter_id, timeout)
-            wait.key, wait.answer = key, record.answers.pop(key)
-            if wait.answer is None:
-                wait.timeout = 0.0
-            return wait
-        self._check_known(event_type)
-        required = self._converter.unstructure_value(dict(requirements or {}), where="requirements")
-        wait = super().open_wait(
+        return super().open_wait(
             delivery, event_type, requirements=requirements, waiter_id=waiter_id, timeout=timeout
         )
-        wait.key, wait.prompts = key, asked or []
-        if wait.answer is not None:  # by an event that came before
+
+    def _check_wait(self, event_type: type[Event], requirements: Mapping[str, Any] | None) -> None:
+        self._check_known(event_type)
+        self._written(requirements)
+
+    def _written(self, requirements: Mapping[str, Any] | None) -> Document:
+        return self._converter.unstructure_value(dict(requirements or {}), where="requirements")
+
+    def _opened(self, wait: Wait) -> None:
+        if wait.answer is not None:
             self._note(["late_question", wait.answer_number])
-            self._note_answer(wait)
         else:
-            self._note_wait(wait, required)
-        return wait
+            self._note_wait(wait, self._written(wait.requirements))
+        super()._opened(wait)
 
     def _check_known(self, event_type: type[Event]) -> None:
         if event_type not in self._event_types.values():
@@ -286,32 +286,27 @@ class RecordedLedger(Ledger):
         }
         self._note(["wait", wait.delivery.number, wait.key, opened])
 
-    def _answer_wait(self, number: int, event: Event, step: str | None = None) -> bool:
-        if not super()._answer_wait(number, event, step):
-            return False
-        self._note_answer(self.answered[-1])
-        return True
-
-    def _note_answer(self, wait: Wait) -> None:
+    def _answered(self, wait: Wait) -> None:
+        super()._answered(wait)
         document = None if wait.answer is None else self._converter.unstructure_event(wait.answer)
         self._note(["answer", wait.delivery.number, wait.key, document, wait.prompts])
 
-    def close_wait(self, wait: Wait) -> None:
-        """Forget a wait that is over, also because its time is: when the step runs again it is over at once."""
-        if self._waits is not None and wait.number in self._waits.open:
-            self._note_answer(wait)
-        super().close_wait(wait)
-
     def give_back(self, wait: Wait) -> None:
         """Let another wait have the answer of one that was cancelled."""
-        if wait.answer is not None:
-            self._note(["unanswer", wait.delivery.number, wait.key])
-        elif self._waits is not None and self._waits.open.pop(wait.number, None) is not None:
+        if (
+            wait.answer is None
+            and self._waits is not None
+            and self._waits.open.pop(wait.number, None) is not None
+        ):
             # If it is the run that is cancelled, the wait is to be open when it goes on, and its question to be asked.
             # A timeout of the step's own is told from that by the step's going on.
             record: Attempt = wait.delivery.record
             record.given_up = [*(record.given_up or ()), wait.key]
         super().give_back(wait)
+
+    def _unanswered(self, wait: Wait) -> None:
+        super()._unanswered(wait)
+        self._note(["unanswer", wait.delivery.number, wait.key])
 
     def _note_given_up(self, delivery: Delivery) -> None:
         """Note the waits that *delivery* has lived on without."""

@@ -3,12 +3,13 @@
 from operator import itemgetter
 from typing import Any
 
+from .._errors import RestoredError
+from .._ledger.attempts import Attempt
 from .._ledger.collecting import Entry
-from .._ledger.delivery import Delivery
+from .._ledger.delivery import Delivery, Failure
 from .._ledger.waiting import Wait
-from .attempts import Attempt
 from .recorded import RecordedLedger
-from .snapshot import Pending, Snapshot
+from .snapshot import Document, Pending, Snapshot
 
 
 def restore(ledger: RecordedLedger, snapshot: Snapshot, cut_at: float) -> Any:
@@ -38,7 +39,8 @@ def _restore_delivery(ledger: RecordedLedger, pending: Pending) -> None:
     where = f"pending.{pending.number}"
     desk = ledger.desk(ledger.plan.node(pending.step).index)
     delivery = Delivery(pending.number, desk, structure(pending.event, where=f"{where}.event"))
-    delivery.record = record = Attempt(pending.event, pending.key)
+    may_be_retried = desk.node.retry_policy is not None
+    delivery.record = record = Attempt(pending.event, pending.key, may_be_retried=may_be_retried)
     record.sent = [(target, structure(event, where=f"{where}.sent")) for target, event in pending.sent]
     record.answers = {
         key: None if event is None else structure(event, where=f"{where}.answers")
@@ -54,7 +56,23 @@ def _restore_delivery(ledger: RecordedLedger, pending: Pending) -> None:
         (desk.buffer(buffer_id), Entry(place, structure(event, where=f"{where}.spent")))
         for buffer_id, place, event in pending.spent
     ]
-    ledger._line_up(delivery)
+    if record.made is not None:
+        record.made.sent, record.made.prompts = list(record.sent), list(record.prompts)
+        record.made.answers = dict(record.answers)
+        record.made.settled = {number for number, _ in record.prompts if number not in pending.unanswered}
+    if pending.retry is not None:
+        _restore_retry(delivery, pending.retry)
+    if pending.retry is not None and pending.retry["due"] is not None:
+        ledger.delayed.append((delivery, pending.retry["due"]))
+        ledger._hold(delivery)
+    else:
+        ledger._line_up(delivery)
+
+
+def _restore_retry(delivery: Delivery, document: Document) -> None:
+    kind, message = document["error"]
+    delivery.attempt = document["attempt"]
+    delivery.failure = Failure(RestoredError(kind, message), document["failed_at"], document["began"])
 
 
 def _restore_waits(ledger: RecordedLedger, snapshot: Snapshot, cut_at: float) -> None:

@@ -148,6 +148,15 @@ class Snapshot:
             else:
                 self.state.pop(key, None)
 
+    def retry(self, by: int, about: Document, unanswered: list[int]) -> None:
+        """An attempt has failed and there will be another; questions of these numbers will be asked again."""
+        pending = self.pending[by]
+        self._undo_takes(pending)
+        self._undo_puts(pending)
+        pending.begin_again(about, unanswered)
+        self._changing.pop(by, None)
+        self.responses += len(unanswered)
+
     def commit(self, number: int) -> None:
         """An execution has ended: what it did stays."""
         del self.pending[number]
@@ -283,6 +292,7 @@ _APPLY: Mapping[str, Callable[..., None]] = {
         "prompt",
         "response",
         "change",
+        "retry",
         "commit",
         "end",
     )

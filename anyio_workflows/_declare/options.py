@@ -8,6 +8,7 @@ import attrs
 
 from .._events import Event, StopEvent
 from .annotations import members
+from .retry import RetryPolicy
 from .wording import name_of, quoted
 
 GRAPH_CHECKS = ("reachability", "terminal_event", "dead_end")
@@ -30,6 +31,7 @@ class StepOptions:
     max_pending: Any
     timeout: Any
     limiter: Any
+    retry_policy: Any
     waits_for: Any = attrs.field(converter=_as_list)
     accept_event_subclasses: Any
     skip_graph_checks: Any = attrs.field(converter=_as_list)
@@ -41,6 +43,7 @@ class StepOptions:
             *(_count_problems("max_pending", self.max_pending) if self.max_pending is not None else ()),
             *_timeout_problems(self.timeout),
             *_limiter_problems(self.limiter),
+            *_retry_problems(self.retry_policy),
             *_waits_for_problems(self.waits_for),
             *_subclass_problems(self.accept_event_subclasses),
             *graph_check_problems(self.skip_graph_checks),
@@ -54,6 +57,7 @@ class StepOptions:
             "max_pending": least if self.max_pending is None else self.max_pending,
             "timeout": self.timeout,
             "limiter": self.limiter,
+            "retry_policy": self.retry_policy,
             "waits_for": tuple(_named_types(self.waits_for)),
             "accept_event_subclasses": self.accept_event_subclasses,
             "skip_graph_checks": frozenset(self.skip_graph_checks),
@@ -102,6 +106,14 @@ def _makes_limiter(maker: Any) -> bool:
     except (TypeError, ValueError):  # it needs arguments, or is a builtin that tells no signature
         return False
     return True
+
+
+def _retry_problems(policy: object) -> list[str]:
+    if policy is None:
+        return []
+    if not isinstance(policy, RetryPolicy):
+        return [f"has retry_policy={policy!r}; write 'retry_policy=RetryPolicy(...)'"]
+    return list(policy.problems())
 
 
 def _waits_for_problems(waits_for: list[Any]) -> list[str]:

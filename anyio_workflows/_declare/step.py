@@ -14,6 +14,7 @@ from .._errors import WorkflowValidationError
 from .._events import Event, StopEvent
 from .annotations import Scope, scope_of
 from .options import StepOptions
+from .retry import RetryPolicy
 from .signature import CallShape, ContextParameter, read_signature
 from .wording import name_of
 
@@ -89,6 +90,9 @@ class StepDeclaration:
 
     limiter: Any
     """A capacity limiter to share, a function that makes one per event loop, or None."""
+
+    retry_policy: RetryPolicy | None = None
+    """When an attempt that failed is made again."""
 
     skip_graph_checks: frozenset[str]
     """Checks of the graph that leave this step alone."""
@@ -215,6 +219,7 @@ def step(
     max_pending: int | None = None,
     timeout: float | None = None,
     limiter: object | None = None,
+    retry_policy: RetryPolicy | None = None,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -229,6 +234,7 @@ def step(
     max_pending: int | None = None,
     timeout: float | None = None,
     limiter: object | None = None,
+    retry_policy: RetryPolicy | None = None,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -248,6 +254,7 @@ def step(
         timeout: Seconds that one attempt may take.
         limiter: A ``CapacityLimiter`` shared with other steps, runs or workflows, or a function without
             arguments that makes one, which is called once for each event loop.
+        retry_policy: When an attempt that raised is made again; by default never.
         waits_for: Event types that the step waits for with ``ctx.wait_for_event``, so that the graph knows.
         accept_event_subclasses: Take subclasses of the accepted types too.
         skip_graph_checks: Mistakes of the graph to allow here: ``"reachability"``, ``"terminal_event"``,
@@ -261,6 +268,7 @@ def step(
         max_pending=max_pending,
         timeout=timeout,
         limiter=limiter,
+        retry_policy=retry_policy,
         waits_for=waits_for,
         accept_event_subclasses=accept_event_subclasses,
         skip_graph_checks=skip_graph_checks,

@@ -1,11 +1,23 @@
 """One event at one step, from its arrival until the execution commits; and the line it stands in."""
 
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._events import Event
 from .collecting import Buffer, Entry
 from .plan import Node
+
+
+class Failure(NamedTuple):
+    """How an attempt has ended that is made again."""
+
+    error: BaseException
+
+    at: float
+    """When, in seconds UTC."""
+
+    began: float
+    """When the first attempt began, in seconds UTC."""
 
 
 class Delivery:
@@ -21,6 +33,8 @@ class Delivery:
         "blocked_in",
         "desk",
         "event",
+        "failure",
+        "first_began",
         "is_in_work",
         "number",
         "put",
@@ -36,7 +50,11 @@ class Delivery:
         self.event: Event = event
         self.attempt: int = 1
         self.began: float = 0.0
-        """When its first attempt began, in seconds of a clock of the engine's."""
+        """When its last attempt began, in seconds of a clock of the engine's."""
+        self.first_began: float | None = None
+        """When the first attempt of one that may be retried began, in seconds of the event loop's clock."""
+        self.failure: Failure | None = None
+        """How the attempt before this one has ended."""
         self.is_in_work: bool = False
         self.blocked_in: object | None = None
         """What its execution waits for; its str() is for the stall report."""
@@ -76,6 +94,13 @@ class Desk:
         if self._line is None:
             self._line = deque()
         self._line.append(delivery)
+        self.queued += 1
+
+    def put_first(self, delivery: Delivery) -> None:
+        """Let *delivery* stand at the head of the line."""
+        if self._line is None:
+            self._line = deque()
+        self._line.appendleft(delivery)
         self.queued += 1
 
     def take(self) -> Delivery | None:

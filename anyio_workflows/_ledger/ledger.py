@@ -224,6 +224,11 @@ class Ledger:
 
     def withdraw(self, delivery: Delivery) -> None:
         """End the execution of *delivery*, which failed: what it did to collections is undone."""
+        self._undo(delivery)
+        self._end(delivery)
+
+    @staticmethod
+    def _undo(delivery: Delivery) -> None:
         for buffer, taken in reversed(delivery.took or ()):
             buffer.put_back(taken)
         for buffer, entry in delivery.put or ():
@@ -231,7 +236,6 @@ class Ledger:
                 # Another execution has it for good: adding it once more would count one event twice.
                 delivery.spent = [*(delivery.spent or ()), (buffer, entry)]
         delivery.put = delivery.took = None
-        self._end(delivery)
 
     def _end(self, delivery: Delivery) -> None:
         del self.pending[delivery.number]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._brief import brief
+from .._declare.retry import RetryPolicy
 from .._declare.signature import CallShape
 from .._declare.step import StepDeclaration
 from .._errors import WorkflowRuntimeError, WorkflowStepDoesNotExistError
@@ -23,10 +24,12 @@ class Node:
         "event_parameter",
         "index",
         "is_async",
+        "is_simple",
         "limiter",
         "max_pending",
         "name",
         "num_workers",
+        "retry_policy",
         "shape",
         "timeout",
         "wants_context",
@@ -45,6 +48,9 @@ class Node:
         self.max_pending: int = declaration.max_pending
         self.timeout: float | None = declaration.timeout
         self.limiter: Any = declaration.limiter
+        self.retry_policy: RetryPolicy | None = declaration.retry_policy
+        self.is_simple: bool = self.is_async and self.timeout is None and self.retry_policy is None
+        """Executing it is calling it, and no more."""
 
 
 class Route:
@@ -65,7 +71,7 @@ class Route:
 class Plan:
     """The graph of one workflow, made ready to run."""
 
-    __slots__ = ("graph", "name", "nodes", "routes", "state_type")
+    __slots__ = ("graph", "has_retries", "name", "nodes", "routes", "state_type")
 
     def __init__(
         self, name: str, graph: Graph, nodes: tuple[Node, ...], state_type: type | None = None
@@ -75,6 +81,7 @@ class Plan:
         """The class of the state, None for untyped state."""
         self.graph: Graph = graph
         self.nodes: tuple[Node, ...] = nodes
+        self.has_retries: bool = any(node.retry_policy is not None for node in nodes)
         self.routes: dict[type, Route] = {}
         """Filled as event classes appear; events that no annotation declares are routed too."""
 

@@ -2,9 +2,13 @@
 
 from collections import deque
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
+import anyio
+
 from .._brief import brief
+from .._declare.retry import RetryInfo
 from .._declare.signature import ContextParameter
 from .._errors import WorkflowRuntimeError
 from .._events import Event, InputRequiredEvent
@@ -111,6 +115,24 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             WorkflowRuntimeError: The execution has ended.
         """
         return StateStore(self._live("store"), self, self._run.shared_state)
+
+    def retry_info(self) -> RetryInfo:
+        """Return how this execution stands with its attempts.
+
+        Raises:
+            WorkflowRuntimeError: The execution has ended.
+        """
+        self._live("retry_info")
+        delivery = self._delivery
+        failure = delivery.failure
+        if failure is None or delivery.first_began is None:
+            return RetryInfo(0, 0.0, None, None)
+        return RetryInfo(
+            retry_number=delivery.attempt - 1,
+            elapsed_seconds=anyio.current_time() - delivery.first_began,
+            last_exception=failure.error,
+            last_failed_at=datetime.fromtimestamp(failure.at, UTC),
+        )
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* into the run, at once and without waiting.
@@ -293,6 +315,10 @@ class ThreadContext(Context[StateT]):
     def store(self) -> StateStore[StateT]:
         """Not available in a thread."""
         raise self._not_in_a_thread("store")
+
+    def retry_info(self) -> RetryInfo:
+        """Return how this execution stands with its attempts."""
+        return in_event_loop(super().retry_info)
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* into the run; returns when it has been routed."""

@@ -120,7 +120,7 @@ class Crew(Tokens):
                 self.traced(delivery, StepState.RUNNING, None)
             execution = self.make_execution(delivery, worker) if node.wants_context else None
             try:
-                if node.is_async and node.timeout is None:
+                if node.is_simple:
                     context = copy_context()
                     shape = node.shape
                     if shape is _EVENT:
@@ -271,6 +271,8 @@ class Crew(Tokens):
         self, worker: Worker, node: Node, execution: Execution | None, delivery: Delivery
     ) -> Any:
         """Run a step with a timeout, or one that is a plain function."""
+        if delivery.first_began is None and node.retry_policy is not None:
+            delivery.first_began = self.began_at(delivery)
         if node.timeout is None:
             return await self._execute(node, execution, delivery)
         with anyio.CancelScope(deadline=anyio.current_time() + node.timeout) as scope:
@@ -298,7 +300,16 @@ class Crew(Tokens):
             return returned.value
         return await drive(self, execution, context, body, suspended_on)
 
+    def began_at(self, delivery: Delivery) -> float:
+        """Return when the first attempt of *delivery* began, in seconds of the event loop's clock."""
+        now = anyio.current_time()
+        return now if delivery.failure is None else now - (self.wall_clock() - delivery.failure.began)
+
     # --- what the run decides
+
+    @abstractmethod
+    def wall_clock(self) -> float:
+        """Return seconds since the epoch, UTC."""
 
     @abstractmethod
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:

@@ -66,6 +66,16 @@ class RecordedRun(Run):
         )
         return self._recorded
 
+    def wall_clock(self) -> float:
+        """Return seconds since the epoch, UTC, as the history of the run has them."""
+        return self.recording.history.clock()
+
+    def _begin(self) -> None:
+        super()._begin()
+        delayed, self._recorded.delayed = self._recorded.delayed, []
+        for delivery, due in delayed:
+            self._delay(delivery, max(0.0, due - self.wall_clock()))
+
     @property
     def _state_notes(self) -> RecordedLedger:
         return self._recorded

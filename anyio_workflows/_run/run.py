@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from collections.abc import Callable, Container
 from contextvars import ContextVar, copy_context
 from time import perf_counter
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from .._brief import brief
 from .._errors import (
     WorkflowStalledError,
     WorkflowTimeoutError,
@@ -21,8 +23,9 @@ from .._events import (
     StopEvent,
     WorkflowIdleEvent,
 )
-from .._ledger.delivery import Delivery
+from .._ledger.delivery import Delivery, Failure
 from .._ledger.ledger import Ledger, stop_result
+from .._ledger.matching import MatchingLedger
 from .._ledger.outcome import Cancelled, Completed, Failed, Outcome, TimedOut
 from .._ledger.plan import Plan
 from .._ledger.report import MOST_LINES
@@ -33,9 +36,11 @@ from .body import Body
 from .clock import Clock
 from .context import Context, ThreadContext
 from .crew import Crew
+from .delays import Delays
 from .ending import error_of, last_event, note_where, unasked_cancellation
 from .inbox import Inbox
 from .places import Places
+from .retrying import next_delay
 from .store import SharedState, StateNotes
 from .stream import EventStream
 from .worker import Execution, Parked, Worker
@@ -63,6 +68,7 @@ class Run(Crew):
     __slots__ = (
         "_awaiters",
         "_clock",
+        "_delays",
         "_error",
         "_is_idle",
         "_known_requests",
@@ -140,6 +146,7 @@ class Run(Crew):
         self._is_idle = False
         self._clock = Clock(timeout) if timeout is not None else None
         self._known_requests = 0
+        self._delays: Delays | None = None
 
     @property
     def run_id(self) -> str:
@@ -351,8 +358,8 @@ class Run(Crew):
 
     def failed(self, delivery: Delivery, error: BaseException) -> bool:
         """Take note of what a step raised; True if it is cancellation, which goes on through the task."""
-        self.ledger.withdraw(delivery)
         if isinstance(error, GeneratorExit) and self.is_torn_down:
+            self.ledger.withdraw(delivery)
             return True
         was_cancelled = self.ledger.outcome is not None or self._is_cancelled()
         if was_cancelled:
@@ -361,15 +368,72 @@ class Run(Crew):
             self.decide(Cancelled(_BY_ITS_TASK))
         if isinstance(error, anyio.get_cancelled_exc_class()):
             if was_cancelled:
+                self.ledger.withdraw(delivery)
                 return True
             error = unasked_cancellation(delivery, error)
         elif was_cancelled and isinstance(error, BaseExceptionGroup):
             rest = error.split(anyio.get_cancelled_exc_class())[1]
             if rest is None:
+                self.ledger.withdraw(delivery)
                 return False
             error = rest
+        if not was_cancelled and isinstance(error, Exception):
+            try:
+                if self._is_retried(delivery, error):
+                    return False
+            except Exception as mistake:  # noqa: BLE001  # whatever a policy of the user's raises
+                error = mistake
+        self.ledger.withdraw(delivery)
         self._fail(error, delivery)
         return False
+
+    def _is_retried(self, delivery: Delivery, error: Exception) -> bool:
+        """Have the delivery worked on again, if the policy of its step says so.
+
+        Raises:
+            Exception: What the policy raises.
+        """
+        policy = delivery.desk.node.retry_policy
+        if policy is None:
+            return False
+        delay = next_delay(policy, delivery, error, self.run_id)
+        if delay is None:
+            return False
+        now = self.wall_clock()
+        assert delivery.first_began is not None, "it was noted when the first attempt began"
+        failure = Failure(error, now, now - (anyio.current_time() - delivery.first_began))
+        if self.is_verbose:
+            log.info(
+                "%s: step %s will be tried again in %g s: %s",
+                self.name,
+                delivery.desk.node.name,
+                delay,
+                brief(error),
+            )
+        ledger = self.ledger
+        assert isinstance(ledger, MatchingLedger), "a workflow with retries has one"
+        if delay:
+            ledger.retry(delivery, failure, now + delay)
+            self._delay(delivery, delay)
+        else:
+            ledger.retry(delivery, failure, None)
+        return True
+
+    def _delay(self, delivery: Delivery, seconds: float) -> None:
+        """Let *delivery* stand in line again after so many seconds."""
+        if self._delays is None:
+            assert isinstance(self.ledger, MatchingLedger), "a workflow with retries has one"
+            self._delays = Delays(self, self.ledger)
+            self.spawned += 1
+            self.tasks.start_soon(self._serve_delays, self._delays, name="anyio_workflows delays")
+        self._delays.add(delivery, anyio.current_time() + seconds)
+
+    async def _serve_delays(self, delays: Delays) -> None:
+        try:
+            await delays.serve()
+        except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
+            if not self.task_ended_with(error):
+                raise
 
     def _fail(self, error: BaseException, delivery: Delivery | None) -> None:
         if delivery is not None:
@@ -383,7 +447,8 @@ class Run(Crew):
         elif delivery is None:
             self.decide(Failed(error))
         else:
-            elapsed = perf_counter() - delivery.began
+            began, now = delivery.first_began, anyio.current_time()
+            elapsed = perf_counter() - delivery.began if began is None else now - began
             self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, elapsed))
 
     def notice_cancellation(self) -> None:
@@ -507,7 +572,12 @@ class Run(Crew):
     # --- what a run that is recorded fills in
 
     def _new_ledger(self) -> Ledger:
-        return Ledger(self.plan, self.stream.append, Inbox)
+        kind = MatchingLedger if self.plan.has_retries else Ledger
+        return kind(self.plan, self.stream.append, Inbox)
+
+    def wall_clock(self) -> float:
+        """Return seconds since the epoch, UTC."""
+        return time.time()
 
     @property
     def _state_notes(self) -> StateNotes | None:

@@ -1,17 +1,43 @@
-"""What a recorded run keeps with one delivery, so that what was done once is matched when it is done again."""
+"""What is kept with one delivery, so that what was done once is matched when it is done again."""
+
+from typing import Any, TypeAlias
 
 import attrs
 
 from .._events import Event
-from .._ledger.collecting import Buffer, Entry
-from .._ledger.waiting import Wait
-from .snapshot import Document
+from .collecting import Buffer, Entry
+from .waiting import Wait
+
+Document: TypeAlias = Any
+
+
+class Made:
+    """What the attempts of one delivery have done so far that the next one is to match."""
+
+    __slots__ = ("answers", "prompts", "sent", "settled")
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str | None, Event]] = []
+        """What they have sent, and to which step, None for all."""
+        self.prompts: list[tuple[int, Event]] = []
+        """The questions that they have written to the stream, by number."""
+        self.answers: dict[str, Event | None] = {}
+        """What their waits were answered with, by key; None where the time was over."""
+        self.settled: set[int] = set()
+        """Numbers of the questions that were answered."""
+
+    def forget_unanswered(self) -> list[int]:
+        """Leave out the waits that have no answer; return the numbers of their questions, which are asked again."""
+        self.answers = {key: event for key, event in self.answers.items() if event is not None}
+        unanswered = [number for number, _ in self.prompts if number not in self.settled]
+        self.prompts = [entry for entry in self.prompts if entry[0] in self.settled]
+        return unanswered
 
 
 class Attempt:
-    """What a recorded run keeps with one delivery.
+    """What is kept with one delivery of a run that is recorded, or of a step that is retried.
 
-    The last six are of an earlier attempt, which the run was cut in: None where there was none.
+    The last six are of earlier attempts, which have failed or which the run was cut in: None where there was none.
     """
 
     __slots__ = (
@@ -21,6 +47,7 @@ class Attempt:
         "event",
         "given_up",
         "key",
+        "made",
         "outputs",
         "prompts",
         "sent",
@@ -29,11 +56,13 @@ class Attempt:
         "waits",
     )
 
-    def __init__(self, event: Document, key: str) -> None:
+    def __init__(self, event: Document, key: str, *, may_be_retried: bool) -> None:
         self.event = event
-        """The document of its event."""
+        """The document of its event, in a recorded run."""
         self.key = key
         """Names it by what has caused it: the same in whatever order things happen again after a crash."""
+        self.made: Made | None = Made() if may_be_retried else None
+        """What its attempts have done, if there may be another in this process."""
         self.outputs: dict[tuple[str, str | None], int] | None = None
         """How many events of each class the execution has given to each target."""
         self.wait_count = 0
@@ -54,6 +83,38 @@ class Attempt:
         """For each of its changes of the state, what has to be laid over the state to have it as it was before."""
         self.spent: list[tuple[Buffer, Entry]] | None = None
         """What it has added to collections, others have taken, and has not been matched yet."""
+
+    def begin_again(self) -> list[int]:
+        """Get ready for another attempt, which matches what those before it have sent and were answered.
+
+        Returns:
+            The numbers of the questions that nobody has answered: they are asked again.
+        """
+        made = self.made
+        assert made is not None, "only of a step that may be retried there is another attempt"
+        unanswered = made.forget_unanswered()
+        self.outputs = self.given_up = self.asked = self.changes = None
+        self.wait_count = 0
+        self.sent, self.prompts, self.answers = list(made.sent), list(made.prompts), dict(made.answers)
+        return unanswered
+
+    def note_sent(self, target: str | None, event: Event) -> None:
+        """Note what an attempt has sent."""
+        if self.made is not None:
+            self.made.sent.append((target, event))
+
+    def note_answer(self, key: str, event: Event | None, prompts: list[int]) -> None:
+        """Note what a wait was answered with, None if its time was over, and the questions that settles."""
+        if self.made is not None:
+            self.made.answers[key] = event
+            if event is not None:
+                self.made.settled.update(prompts)
+
+    def forget_answer(self, key: str, prompts: list[int]) -> None:
+        """Note that another wait may have an answer."""
+        if self.made is not None:
+            self.made.answers.pop(key, None)
+            self.made.settled.difference_update(prompts)
 
     def finds_sent(self, target: str | None, event: Event) -> int | None:
         """Return the place of an event like this one among those that were sent, None if there is none."""
@@ -79,6 +140,11 @@ class Attempt:
                 del self.prompts[index]
                 return number
         return None
+
+    def note_prompt(self, number: int, event: Event) -> None:
+        """Note what an attempt has asked."""
+        if self.made is not None:
+            self.made.prompts.append((number, event))
 
     def note_asked(self, number: int) -> None:
         """Note a question for the next wait."""

@@ -1,0 +1,72 @@
+"""Deliveries whose next attempt begins at a time: one task for all of them, started by the first."""
+
+from heapq import heappop, heappush
+from typing import Protocol
+
+import anyio
+
+from .._ledger.delivery import Delivery
+from .._ledger.matching import MatchingLedger
+
+
+class RunWithDelays(Protocol):
+    """A run, as far as its delays are concerned."""
+
+    active: int
+
+    def activate(self) -> None:
+        """Count one more who runs."""
+
+    def flush(self) -> None:
+        """Start what may start."""
+
+    def rest(self) -> None:
+        """Nobody in the run is active any more."""
+
+
+class Delays:
+    """The delayed deliveries of one run, which count as active: it does not rest while one of them is to come."""
+
+    __slots__ = ("_heap", "_ledger", "_news", "_run")
+
+    def __init__(self, run: RunWithDelays, ledger: MatchingLedger) -> None:
+        self._run = run
+        self._ledger = ledger
+        self._heap: list[tuple[float, int, Delivery]] = []
+        self._news = anyio.Event()
+
+    def add(self, delivery: Delivery, due: float) -> None:
+        """Let *delivery* stand in line again at *due*, in seconds of the event loop's clock."""
+        self._run.activate()
+        heappush(self._heap, (due, delivery.number, delivery))
+        self._news.set()
+
+    async def serve(self) -> None:
+        """Let them stand in line when they are due, for as long as the run lasts.
+
+        Cancellation:
+            None of them will.
+        """
+        while True:
+            self._news = anyio.Event()
+            self._line_up_due()
+            deadline = self._heap[0][0] if self._heap else None
+            if deadline is None:
+                await self._news.wait()
+            else:
+                with anyio.CancelScope(deadline=deadline):
+                    await self._news.wait()
+
+    def _line_up_due(self) -> None:
+        now = anyio.current_time()
+        due = []
+        while self._heap and self._heap[0][0] <= now:
+            due.append(heappop(self._heap)[2])
+        if not due:
+            return
+        for delivery in reversed(due):  # each stands at the head: the one that was due first, in the end
+            self._ledger.line_up_again(delivery)
+        self._run.flush()
+        self._run.active -= len(due)
+        if not self._run.active:
+            self._run.rest()
