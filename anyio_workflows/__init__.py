@@ -5,8 +5,9 @@ Public names only; each is defined in a private module and documented there.
 
 from typing import TYPE_CHECKING, Any
 
+from ._declare.collect import All, Collect, Take
 from ._declare.retry import RetryInfo, RetryPolicy
-from ._declare.step import step
+from ._declare.step import catch_error, step
 from ._errors import (
     CheckpointError,
     EventFieldsError,
@@ -30,12 +31,14 @@ from ._errors import (
 )
 from ._events import (
     Event,
+    EventList,
     EventsMissed,
     HumanResponseEvent,
     InputRequiredEvent,
     InternalDispatchEvent,
     ResumeDivergedEvent,
     StartEvent,
+    StepFailedEvent,
     StepState,
     StepStateChanged,
     StopEvent,
@@ -61,13 +64,16 @@ if TYPE_CHECKING:
     from ._run.checkpointer import WorkflowCheckpointer
 
 __all__ = (
+    "All",
     "Checkpoint",
     "CheckpointError",
+    "Collect",
     "CollectedEvents",
     "Context",
     "DictState",
     "Event",
     "EventFieldsError",
+    "EventList",
     "EventReader",
     "EventsMissed",
     "Graph",
@@ -85,12 +91,14 @@ __all__ = (
     "StartEvent",
     "StatePathError",
     "StateStore",
+    "StepFailedEvent",
     "StepState",
     "StepStateChanged",
     "StopEvent",
     "StoreConflictError",
     "StoreDamagedError",
     "StoreError",
+    "Take",
     "UnhandledEvent",
     "UnknownRecordError",
     "UnknownRunError",
@@ -110,6 +118,7 @@ __all__ = (
     "WorkflowTimedOutEvent",
     "WorkflowTimeoutError",
     "WorkflowValidationError",
+    "catch_error",
     "step",
     "to_dot",
     "to_mermaid",

@@ -6,6 +6,7 @@ its step is decided elsewhere.
 
 import functools
 from collections.abc import Callable
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, dataclass_transform
 
@@ -178,6 +179,35 @@ class WorkflowCancelledEvent(StopEvent):
 
     reason: str = ""
     """What cancelled it."""
+
+
+class StepFailedEvent(Event):
+    """What a `catch_error` handler is called with: a step has failed, and is not tried again."""
+
+    step_name: str
+    """Which."""
+
+    input_event: Event
+    """What it was called with; of a step with several or listed events, an `EventList`."""
+
+    exception: BaseException
+    """What it raised; after a restart a `RestoredError` that tells of it."""
+
+    attempts: int
+    """How many attempts there were."""
+
+    elapsed_seconds: float
+    """Seconds from the beginning of the first to the end of the last."""
+
+    failed_at: datetime
+    """When the last one ended, in UTC."""
+
+
+class EventList(Event):
+    """Several events as one: what a step that joins is called with, and what a fan-out has returned."""
+
+    events: tuple[Event, ...]
+    """In their order."""
 
 
 class EventsMissed(Event):

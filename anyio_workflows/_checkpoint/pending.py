@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .levels import lineage as lineage_of
 from .shapes import Document, anything, count, items, mapping, members, rows, seconds, text, text_or_null
 
 _WAIT = ("number", "type", "requirements", "left", "at", "prompts")
@@ -16,6 +17,7 @@ class Pending:
         "changes",
         "event",
         "key",
+        "lineage",
         "number",
         "prompts",
         "put",
@@ -34,6 +36,8 @@ class Pending:
         """Names it by what has caused it; see `RecordedLedger`."""
         self.step = step
         self.event = event
+        self.lineage: Document = None
+        """[fan-out or None, place there, recoveries]: what it has come of, None where that does not matter."""
         self.sent: list[list[Any]] = []
         """[target step or None, event] of each event that it has sent."""
         self.put: list[list[Any]] = []
@@ -94,6 +98,8 @@ class Pending:
             {name: items(before)[:1] for name, before in mapping(change).items()}
             for change in items(document.get("changes", []))
         ]
+        if (lineage := document.get("lineage")) is not None:
+            pending.lineage = lineage_of(lineage)
         if (retry := document.get("retry")) is not None:
             pending.retry = _retry(retry)
         return pending

@@ -5,43 +5,36 @@ goes on from a checkpoint, what it does is matched with what was kept: it happen
 """
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from typing import Any
 
 from .._brief import brief
 from .._errors import CheckpointError
 from .._events import (
     Event,
+    EventList,
     ResumeDivergedEvent,
 )
 from .._ledger.attempts import Attempt
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery, Desk, Failure
-from .._ledger.matching import MatchingLedger
-from .._ledger.plan import Node, Plan
+from .._ledger.plan import Plan
 from .._ledger.state import RunState
 from .._ledger.waiting import Wait
 from .history import History
+from .recorded_descent import RecordedDescent
 from .snapshot import ABSENT, Document, Operation
 from .writing import Writer, known_events, written_name_of
 
-_KEY_BYTES = 12
-"""Of an idempotency key: enough that two of one run never meet."""
 
-
-class RecordedLedger(MatchingLedger):
+class RecordedLedger(RecordedDescent):
     """A ledger with a history."""
 
     __slots__ = (
         "_arrivals",
-        "_cause",
         "_committing",
-        "_converter",
-        "_document",
         "_event_types",
         "_has_end",
         "_held",
-        "_note",
         "_repeating",
         "_state_documents",
         "delayed",
@@ -60,15 +53,11 @@ class RecordedLedger(MatchingLedger):
         history: History,
         run_id: str,
     ) -> None:
-        super().__init__(plan, publish, desk_type)
+        super().__init__(plan, publish, desk_type, converter=converter, note=history.operations.append)
         self.history: History = history
-        self._converter = converter
-        self._note: Callable[[Operation], None] = history.operations.append
-        self._document: Document = None
         self.run_id: str = run_id
         self._event_types = {written_name_of(event): event for event in known_events(plan)}
         self._arrivals = 0
-        self._cause = ""
         self._committing: Delivery | None = None
         self._state_documents: dict[str, Document] = {}
         self._repeating: list[Attempt] = []
@@ -82,14 +71,7 @@ class RecordedLedger(MatchingLedger):
 
     # --- events
 
-    def emit(
-        self,
-        event: Event,
-        step: str | None = None,
-        *,
-        source: str = "the run",
-        sender: Delivery | None = None,
-    ) -> bool:
+    def _route(self, event: Event, step: str | None, source: str, sender: Delivery | None) -> bool:
         """Route *event* as any ledger does, unless an earlier attempt of *sender* has sent it."""
         route = self.plan.route(event, source=source)
         self._note_cause(event, step, self._committing if sender is None else sender)
@@ -109,11 +91,6 @@ class RecordedLedger(MatchingLedger):
         elif sender is not None:
             self._note(["send", sender.number, step, document])
         return stops
-
-    def _new_record(self, number: int, node: Node) -> Attempt:
-        key = blake2b(f"{self._cause}>{node.name}".encode(), digest_size=_KEY_BYTES).hexdigest()
-        self._note(["deliver", number, node.name, self._document, key])
-        return Attempt(self._document, key, may_be_retried=node.retry_policy is not None)
 
     def _note_cause(self, event: Event, target: str | None, parent: Delivery | None) -> None:
         """Say what delivers *event*: its place among the outputs of *parent* of its class and target, never a counter."""
@@ -166,9 +143,15 @@ class RecordedLedger(MatchingLedger):
         super().retry(delivery, failure, due)
         self.history.cut()
 
-    def commit(self, delivery: Delivery, output: Event | None) -> bool:
+    def commit(self, delivery: Delivery, output: Event | list[Event] | None) -> bool:
         """End the execution of *delivery*: the history has a cut at which its output is pending and its input not."""
+        if delivery.is_cancelled:
+            return super().commit(delivery, None)
         record: Attempt = delivery.record
+        whole = None
+        if isinstance(output, list):
+            self._check_list(delivery.desk.node, output)
+            whole = self._converter.unstructure_event(EventList(events=tuple(output)))
         self._held = [] if self.holds else None
         self._committing = delivery
         try:
@@ -185,8 +168,12 @@ class RecordedLedger(MatchingLedger):
             self.close_wait(wait)
         self._note_given_up(delivery)
         self._note(["commit", delivery.number])
-        self.history.cut(delivery.desk.node.name, record.event, None if output is None else self._document)
+        given = whole or (None if output is None else self._document)
+        self.history.cut(delivery.desk.node.name, record.event, given)
         return stops
+
+    def _cut(self) -> None:
+        self.history.cut()
 
     def _line_up(self, delivery: Delivery) -> None:
         if self._held is None:

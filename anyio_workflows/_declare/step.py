@@ -4,7 +4,7 @@ What its signature means is read elsewhere, and so is what the steps of a workfl
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import FunctionType
 from typing import Any, Protocol, TypeVar, overload
 
@@ -13,7 +13,9 @@ import attrs
 from .._errors import WorkflowValidationError
 from .._events import Event, StopEvent
 from .annotations import Scope, scope_of
+from .collect import Collect
 from .options import StepOptions
+from .recovery import Recovery, handler_problems
 from .retry import RetryPolicy
 from .signature import CallShape, ContextParameter, read_signature
 from .wording import name_of
@@ -73,6 +75,21 @@ class StepDeclaration:
     returns: tuple[type[Event], ...]
     """Event types that it returns, as annotated, None left out."""
 
+    fans_out: tuple[type[Event], ...] = ()
+    """Those that it returns in lists."""
+
+    returns_bare: tuple[type[Event], ...] | None = None
+    """Those that it returns alone, None for all."""
+
+    joins: Collect | None = None
+    """It is called with a list of what came of a fan-out, and this says which; None if it is called with one event."""
+
+    slots: tuple[tuple[str, type[Event]], ...] = ()
+    """Name and type of each event parameter, if it has several: it is called with one event for each."""
+
+    handles: Recovery | None = None
+    """It is called when other steps have failed, and this says which."""
+
     accept_event_subclasses: bool
     """It takes subclasses of those types too."""
 
@@ -97,8 +114,15 @@ class StepDeclaration:
     skip_graph_checks: frozenset[str]
     """Checks of the graph that leave this step alone."""
 
+    @property
+    def bare(self) -> tuple[type[Event], ...]:
+        """Event types that it returns alone."""
+        return self.returns if self.returns_bare is None else self.returns_bare
+
     def takes(self, event_type: type[Event]) -> bool:
         """Return whether an event of exactly *event_type* is delivered to this step."""
+        if self.handles is not None:
+            return False  # it is the failure that calls it, whoever sends such an event
         if event_type in self.accepts:
             return True
         # A StopEvent ends the run and is routed to nobody, so even a step for every Event doesn't get it.
@@ -184,17 +208,28 @@ def _placement_problems(
         yield f"has workflow={workflow!r}; give the Workflow subclass itself, as in 'workflow=MyWorkflow'"
 
 
-def _declaration(function: FunctionType, options: StepOptions, workflow: object) -> StepDeclaration:
+def _declaration(
+    function: FunctionType,
+    options: StepOptions,
+    workflow: object,
+    handles: Recovery | None = None,
+    mistakes: Iterable[str] = (),
+) -> StepDeclaration:
+    """Return the declaration of *function*, which has *mistakes* already."""
     where = f"step {name_of(function)!r}"
     is_method = _is_method(function)
     scope = scope_of(function)
     said = [
         *_placement_problems(function, workflow, is_method=is_method, scope=scope),
         *_kind_problems(function),
+        *mistakes,
         *options.problems(),
     ]
     problems = [f"{where} {problem}" for problem in said]
     signature = read_signature(function, is_method=is_method, scope=scope, where=where, problems=problems)
+    if signature is not None and handles is not None:
+        takes_one = signature.joins is None and not signature.slots
+        problems += [f"{where} {each}" for each in handler_problems(signature.accepts, takes_one=takes_one)]
     if signature is None or problems:
         raise WorkflowValidationError(problems)
     return StepDeclaration(
@@ -202,6 +237,7 @@ def _declaration(function: FunctionType, options: StepOptions, workflow: object)
         function=function,
         is_async=_is_async(function),
         is_method=is_method,
+        handles=handles,
         **options.settled(),
         **signature._asdict(),
     )
@@ -276,6 +312,68 @@ def step(
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         setattr(function, _DECLARATION, _declaration(_checked_function(function), options, workflow))
+        if workflow is not None:
+            workflow.add_step(function)
+        return function
+
+    return declare if func is None else declare(func)
+
+
+@overload
+def catch_error(func: _AnyStep, /) -> _AnyStep: ...
+
+
+@overload
+def catch_error(
+    *,
+    for_steps: Sequence[str] | None = None,
+    max_recoveries: int = 1,
+    workflow: TakesSteps | None = None,
+    skip_graph_checks: Iterable[str] = (),
+) -> Callable[[_AnyStep], _AnyStep]: ...
+
+
+def catch_error(
+    func: Callable[..., Any] | None = None,
+    *,
+    for_steps: Sequence[str] | None = None,
+    max_recoveries: int = 1,
+    workflow: TakesSteps | None = None,
+    skip_graph_checks: Iterable[str] = (),
+) -> Callable[..., Any]:
+    """Declare a method, or with *workflow* a function, as what is called when a step has failed for good.
+
+    Its parameter is a `StepFailedEvent`. What it returns goes on where the step would have; what it raises fails the
+    run. A step has one handler: the one that names it, else the one that names none. It is called when the step's
+    `RetryPolicy` has given up, and not when the run is cancelled or its time is over. Handlers are not handled.
+
+    Args:
+        func: The function, when the decorator is written without parentheses.
+        for_steps: Names of the steps; by default all that no other handler names.
+        max_recoveries: How often it is called in one lineage: for what has come of its own events, or of those that
+            other events of theirs were put together with. After that the failure is the run's.
+        workflow: The workflow class that a function is added to; a method belongs to its class.
+        skip_graph_checks: Mistakes of the graph to allow here: ``"dead_end"``, ``"terminal_event"``.
+
+    Raises:
+        WorkflowValidationError: It is declared wrongly; all of its mistakes are named.
+    """
+    options = StepOptions(
+        num_workers=1,
+        max_pending=None,
+        timeout=None,
+        limiter=None,
+        retry_policy=None,
+        waits_for=(),
+        accept_event_subclasses=False,
+        skip_graph_checks=skip_graph_checks,
+    )
+    mistakes = list(Recovery.problems(for_steps, max_recoveries))
+    recovery = Recovery(None if for_steps is None or mistakes else tuple(for_steps), max_recoveries)
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        declaration = _declaration(_checked_function(function), options, workflow, recovery, mistakes)
+        setattr(function, _DECLARATION, declaration)
         if workflow is not None:
             workflow.add_step(function)
         return function

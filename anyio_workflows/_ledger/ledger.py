@@ -34,6 +34,7 @@ class Ledger:
         "_publish",
         "_waits",
         "answered",
+        "cancelled",
         "desks",
         "outcome",
         "pending",
@@ -58,6 +59,8 @@ class Ledger:
         """Desks at which something may start, for the engine to look at."""
         self.answered: list[Wait] = []
         """Waits that have their answer, for the engine to wake."""
+        self.cancelled: list[Delivery] = []
+        """Deliveries that were cancelled by themselves, for the engine to do it."""
         self.working: int = 0
         """Executions in work."""
         self.prompts: int = 0
@@ -200,7 +203,8 @@ class Ledger:
 
     def begin(self, desk: Desk) -> Delivery | None:
         """Take the oldest delivery of *desk* into work; None if there is none."""
-        delivery = desk.take()
+        while (delivery := desk.take()) is not None and delivery.is_cancelled:
+            pass  # it has ended already
         if delivery is not None:
             delivery.is_in_work = True
             self.working += 1
@@ -215,12 +219,28 @@ class Ledger:
         Raises:
             WorkflowRuntimeError: *output* is no event. The execution has not ended: `withdraw` it.
         """
+        if delivery.is_cancelled:
+            self.drop(delivery)
+            return False
         if output is not None:
             stops = self.emit(output, source=f"step {delivery.desk.node.name!r}")
         else:
             stops = False
         self._end(delivery)
         return stops
+
+    def cancel(self, delivery: Delivery, reason: str) -> None:  # noqa: ARG002
+        """End *delivery* without an output: at once, or when the engine has cancelled its execution."""
+        if delivery.is_cancelled:
+            return
+        delivery.is_cancelled = True
+        self.cancelled.append(delivery)
+        if not delivery.is_in_work:  # it stays in its line, where whoever comes to it passes it over
+            self._forget(delivery)
+
+    def drop(self, delivery: Delivery) -> None:
+        """End the execution of *delivery*, which was cancelled by itself: what it did to collections is undone."""
+        self.withdraw(delivery)
 
     def withdraw(self, delivery: Delivery) -> None:
         """End the execution of *delivery*, which failed: what it did to collections is undone."""
@@ -243,6 +263,11 @@ class Ledger:
         delivery.is_in_work = False
         self.working -= 1
 
+    def _forget(self, delivery: Delivery) -> None:
+        """End *delivery*, which was not in work."""
+        self.working += 1
+        self._end(delivery)
+
     # --- collections
 
     def collect(
@@ -262,7 +287,7 @@ class Ledger:
         buffer = delivery.desk.buffer(buffer_id)
         buffer.validate(expected)
         if not _holds(delivery.put, buffer, event) and not _holds(delivery.spent, buffer, event):
-            entry = buffer.put(event)
+            entry = buffer.put(event, None if delivery.lineage is None else delivery.lineage.recoveries)
             if delivery.put is None:
                 delivery.put = [(buffer, entry)]
             else:

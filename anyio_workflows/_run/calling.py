@@ -6,7 +6,7 @@ from contextvars import Context as ContextVars
 from typing import Any, Protocol
 
 from .._declare.signature import CallShape
-from .._events import Event
+from .._events import Event, EventList
 from .._ledger.plan import Node
 from .worker import Execution
 
@@ -29,15 +29,27 @@ class Stretch(Protocol):
 def call_step(node: Node, execution: Execution | None, event: Event) -> Any:
     """Call the function of *node* in whichever shape it has."""
     shape = node.shape
+    if node.slots:
+        assert isinstance(event, EventList), "the ledger puts events for several parameters together"
+        arguments: dict[str, Any] = {
+            name: each for (name, _), each in zip(node.slots, event.events, strict=True)
+        }
+        if node.declaration.context_parameter is not None:
+            arguments[node.declaration.context_parameter] = execution
+        return node.call(**arguments)
+    given: Any = event
+    if node.joins is not None:
+        assert isinstance(event, EventList), "the ledger puts what comes to a join together"
+        given = list(event.events)
     if shape is CallShape.EVENT:
-        return node.call(event)
+        return node.call(given)
     if shape is CallShape.CONTEXT_EVENT:
-        return node.call(execution, event)
+        return node.call(execution, given)
     if shape is CallShape.EVENT_CONTEXT:
-        return node.call(event, execution)
-    arguments = {node.event_parameter: event}
+        return node.call(given, execution)
+    arguments = {node.event_parameter: given}
     if node.declaration.context_parameter is not None:
-        arguments[node.declaration.context_parameter] = execution  # type: ignore[assignment]
+        arguments[node.declaration.context_parameter] = execution
     return node.call(**arguments)
 
 

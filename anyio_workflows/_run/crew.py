@@ -78,8 +78,18 @@ class Crew(Tokens):
         """Start further workers in *tasks*."""
         self.tasks = tasks
 
-    async def work(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  # in one place: each call counts
-        """Work on deliveries until the run is decided.
+    async def work(self, worker: Worker) -> None:
+        """Work on deliveries until the run is decided, also if some of them are cancelled by themselves."""
+        while self.ledger.outcome is None:
+            with anyio.CancelScope() as worker.scope:
+                await self._work(worker)
+            inbox = worker.inbox
+            if inbox is not None and self.ledger.outcome is None:
+                self._make_room(inbox)
+                self._go_on(worker)
+
+    async def _work(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  # in one place: each call counts
+        """Work on deliveries until the run is decided, or one was cancelled by itself.
 
         A delivery is taken when it begins and always the oldest: one that was handed to a task when that
         was woken would begin in the order in which the backend schedules tasks, which trio draws at
@@ -115,6 +125,7 @@ class Crew(Tokens):
                 self._go_on(worker)
                 continue
             delivery.began = now
+            delivery.worker = worker
             node = inbox.node
             if self.is_traced:
                 self.traced(delivery, StepState.RUNNING, None)
@@ -146,6 +157,8 @@ class Crew(Tokens):
                 stops = ledger.commit(delivery, output)
             except BaseException as error:  # noqa: ASYNC103  # the user's body: whatever it raises is looked at
                 if self.failed(delivery, error):
+                    if execution is not None:
+                        execution._is_over = True
                     raise
             else:
                 if self.saves_commits and not await self.save_commit():
@@ -157,10 +170,18 @@ class Crew(Tokens):
                 execution._is_driven = False
             if ledger.outcome is not None:
                 return  # type: ignore[unreachable]  # decided by this very execution
+            if delivery.is_cancelled:
+                return  # it has ended all the same; the scope around it is of no use any more
             if inbox.senders and not inbox.is_full:
                 inbox.senders.popleft().wake()
             self._go_on(worker)
             self._hops += 1
+
+    @staticmethod
+    def _make_room(inbox: Inbox) -> None:
+        """Let those who wait for a place at *inbox* go on."""
+        if inbox.senders and not inbox.is_full:
+            inbox.senders.popleft().wake()
 
     def _go_on(self, worker: Worker) -> None:
         """Choose where *worker* goes on: with its own step while that has a line, else where one may start."""
@@ -214,6 +235,8 @@ class Crew(Tokens):
         ledger = self.ledger
         while ledger.answered:
             self.resume(ledger.answered.pop(0))
+        while ledger.cancelled:
+            self._cancel(ledger.cancelled.pop())
         if not ledger.ready or ledger.outcome is not None:
             return
         ready, ledger.ready = ledger.ready, []
@@ -221,6 +244,13 @@ class Crew(Tokens):
             inbox.is_ready = False
             while inbox.queued > inbox.starting and not inbox.resumed and self._start_one(inbox):
                 pass
+
+    def _cancel(self, delivery: Delivery) -> None:
+        """Cancel the execution of *delivery*, if it was in work; those who wait for its place go on."""
+        if delivery.is_in_work:
+            delivery.worker.scope.cancel()
+        else:
+            self._make_room(delivery.desk)  # type: ignore[arg-type]  # the engine's desks are inboxes
 
     def _start_one(self, inbox: Inbox) -> bool:
         """Send a worker to *inbox*; False if none can be sent now."""

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Container
 from contextvars import ContextVar, copy_context
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,14 @@ from .._errors import (
 )
 from .._events import (
     Event,
+    StepFailedEvent,
     StepState,
     StepStateChanged,
     StopEvent,
     WorkflowIdleEvent,
 )
 from .._ledger.delivery import Delivery, Failure
+from .._ledger.descending import DescendingLedger
 from .._ledger.ledger import Ledger, stop_result
 from .._ledger.matching import MatchingLedger
 from .._ledger.outcome import Cancelled, Completed, Failed, Outcome, TimedOut
@@ -366,26 +369,33 @@ class Run(Crew):
             # Decided when the scope was cancelled: what clean-ups raise afterwards is no outcome. And at once: a
             # task that ends cancelled has its task group cancelled, which then hides where it came from.
             self.decide(Cancelled(_BY_ITS_TASK))
+        is_expected = was_cancelled or delivery.is_cancelled
         if isinstance(error, anyio.get_cancelled_exc_class()):
-            if was_cancelled:
-                self.ledger.withdraw(delivery)
+            if is_expected:
+                self._end_without_output(delivery)
                 return True
             error = unasked_cancellation(delivery, error)
-        elif was_cancelled and isinstance(error, BaseExceptionGroup):
+        elif is_expected and isinstance(error, BaseExceptionGroup):
             rest = error.split(anyio.get_cancelled_exc_class())[1]
             if rest is None:
-                self.ledger.withdraw(delivery)
+                self._end_without_output(delivery)
                 return False
             error = rest
-        if not was_cancelled and isinstance(error, Exception):
+        if not is_expected and isinstance(error, Exception):
             try:
-                if self._is_retried(delivery, error):
+                if self._is_retried(delivery, error) or self._is_handled(delivery, error):
                     return False
             except Exception as mistake:  # noqa: BLE001  # whatever a policy of the user's raises
                 error = mistake
         self.ledger.withdraw(delivery)
         self._fail(error, delivery)
         return False
+
+    def _end_without_output(self, delivery: Delivery) -> None:
+        if self.ledger.outcome is None:
+            self.ledger.drop(delivery)
+        else:
+            self.ledger.withdraw(delivery)
 
     def _is_retried(self, delivery: Delivery, error: Exception) -> bool:
         """Have the delivery worked on again, if the policy of its step says so.
@@ -419,6 +429,32 @@ class Run(Crew):
             ledger.retry(delivery, failure, None)
         return True
 
+    def _is_handled(self, delivery: Delivery, error: Exception) -> bool:
+        """Have a handler called in the place of *delivery*, if there is one for it."""
+        ledger = self.ledger
+        if not isinstance(ledger, DescendingLedger) or (handler := ledger.handler_for(delivery)) is None:
+            return False
+        note_where(error, self.name, delivery)
+        failure = StepFailedEvent(
+            step_name=delivery.desk.node.name,
+            input_event=delivery.event,
+            exception=error,
+            attempts=delivery.attempt,
+            elapsed_seconds=_elapsed(delivery),
+            failed_at=datetime.fromtimestamp(self.wall_clock(), UTC),
+        )
+        ledger.recover(delivery, handler, failure)
+        if self.is_verbose:
+            name = self.plan.nodes[handler].name
+            log.info(
+                "%s: step %s has failed, and %s is called: %s",
+                self.name,
+                failure.step_name,
+                name,
+                brief(error),
+            )
+        return True
+
     def _delay(self, delivery: Delivery, seconds: float) -> None:
         """Let *delivery* stand in line again after so many seconds."""
         if self._delays is None:
@@ -447,9 +483,7 @@ class Run(Crew):
         elif delivery is None:
             self.decide(Failed(error))
         else:
-            began, now = delivery.first_began, anyio.current_time()
-            elapsed = perf_counter() - delivery.began if began is None else now - began
-            self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, elapsed))
+            self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, _elapsed(delivery)))
 
     def notice_cancellation(self) -> None:
         """Decide the run if a scope around it is cancelled; asked in a task of the run."""
@@ -572,7 +606,11 @@ class Run(Crew):
     # --- what a run that is recorded fills in
 
     def _new_ledger(self) -> Ledger:
-        kind = MatchingLedger if self.plan.has_retries else Ledger
+        kind: type[Ledger] = Ledger
+        if self.plan.has_retries:
+            kind = MatchingLedger
+        elif self.plan.has_lineage:
+            kind = DescendingLedger
         return kind(self.plan, self.stream.append, Inbox)
 
     def wall_clock(self) -> float:
@@ -607,6 +645,13 @@ class Run(Crew):
     async def save_commit(self) -> bool:
         """Save the commit that was just made; False if the run is decided meanwhile."""
         raise NotImplementedError("only a kept run saves")
+
+
+def _elapsed(delivery: Delivery) -> float:
+    """Return the seconds since the first attempt of *delivery* began."""
+    if delivery.first_began is None:
+        return perf_counter() - delivery.began
+    return anyio.current_time() - delivery.first_began
 
 
 def waits_for(run: object, others: Container[object]) -> bool:
