@@ -253,6 +253,19 @@ class StepStateChanged(InternalDispatchEvent):
     """Class name of the event that was returned, if one was."""
 
 
+class StepCancelledEvent(InternalDispatchEvent):
+    """A single execution of a step was cancelled, or an event in line for it, and the run goes on."""
+
+    step_name: str
+    """Which step."""
+
+    input_event: Event
+    """What it was called with, or was to be."""
+
+    reason: str
+    """Why, as whoever cancelled it says."""
+
+
 class UnhandledEvent(InternalDispatchEvent):
     """An event came that no step accepts and nothing waits for."""
 

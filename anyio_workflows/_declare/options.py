@@ -32,6 +32,7 @@ class StepOptions:
     timeout: Any
     limiter: Any
     retry_policy: Any
+    cancellable: Any
     waits_for: Any = attrs.field(converter=_as_list)
     accept_event_subclasses: Any
     skip_graph_checks: Any = attrs.field(converter=_as_list)
@@ -45,7 +46,8 @@ class StepOptions:
             *_limiter_problems(self.limiter),
             *_retry_problems(self.retry_policy),
             *_waits_for_problems(self.waits_for),
-            *_subclass_problems(self.accept_event_subclasses),
+            *_flag_problems("accept_event_subclasses", self.accept_event_subclasses),
+            *_flag_problems("cancellable", self.cancellable),
             *graph_check_problems(self.skip_graph_checks),
         ]
 
@@ -58,6 +60,7 @@ class StepOptions:
             "timeout": self.timeout,
             "limiter": self.limiter,
             "retry_policy": self.retry_policy,
+            "cancellable": self.cancellable,
             "waits_for": tuple(_named_types(self.waits_for)),
             "accept_event_subclasses": self.accept_event_subclasses,
             "skip_graph_checks": frozenset(self.skip_graph_checks),
@@ -134,7 +137,5 @@ def _named_types(waits_for: list[Any]) -> list[Any]:
     return [member for named in waits_for for member in members(named)]
 
 
-def _subclass_problems(accept_event_subclasses: object) -> list[str]:
-    if isinstance(accept_event_subclasses, bool):
-        return []
-    return [f"has accept_event_subclasses={accept_event_subclasses!r}; it must be True or False"]
+def _flag_problems(option: str, value: object) -> list[str]:
+    return [] if isinstance(value, bool) else [f"has {option}={value!r}; it must be True or False"]

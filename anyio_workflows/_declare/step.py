@@ -111,6 +111,9 @@ class StepDeclaration:
     retry_policy: RetryPolicy | None = None
     """When an attempt that failed is made again."""
 
+    cancellable: bool = False
+    """Its executions may be cancelled by themselves."""
+
     skip_graph_checks: frozenset[str]
     """Checks of the graph that leave this step alone."""
 
@@ -256,6 +259,7 @@ def step(
     timeout: float | None = None,
     limiter: object | None = None,
     retry_policy: RetryPolicy | None = None,
+    cancellable: bool = False,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -271,6 +275,7 @@ def step(
     timeout: float | None = None,
     limiter: object | None = None,
     retry_policy: RetryPolicy | None = None,
+    cancellable: bool = False,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -291,6 +296,8 @@ def step(
         limiter: A ``CapacityLimiter`` shared with other steps, runs or workflows, or a function without
             arguments that makes one, which is called once for each event loop.
         retry_policy: When an attempt that raised is made again; by default never.
+        cancellable: Its executions may be cancelled by themselves, with `WorkflowHandler.cancel_step` or
+            `Context.cancel_step`. Those of a workflow that fans out always may.
         waits_for: Event types that the step waits for with ``ctx.wait_for_event``, so that the graph knows.
         accept_event_subclasses: Take subclasses of the accepted types too.
         skip_graph_checks: Mistakes of the graph to allow here: ``"reachability"``, ``"terminal_event"``,
@@ -305,6 +312,7 @@ def step(
         timeout=timeout,
         limiter=limiter,
         retry_policy=retry_policy,
+        cancellable=cancellable,
         waits_for=waits_for,
         accept_event_subclasses=accept_event_subclasses,
         skip_graph_checks=skip_graph_checks,
@@ -364,6 +372,7 @@ def catch_error(
         timeout=None,
         limiter=None,
         retry_policy=None,
+        cancellable=False,
         waits_for=(),
         accept_event_subclasses=False,
         skip_graph_checks=skip_graph_checks,

@@ -249,20 +249,30 @@ class DescendingLedger(Ledger):
     def _joined(self, fan_out: FanOut, node: Node) -> None:
         """*node* is about to be called with what has come of *fan_out*."""
 
-    def cancel_fan_out(self, fan_out: FanOut, reason: str) -> None:
-        """Cancel everything that has come of *fan_out* and is in line or in work."""
+    def cancel_fan_out(self, fan_out: FanOut, reason: str) -> int:
+        """Cancel everything that has come of *fan_out* and is in line or in work; return how many."""
+        count = 0
         for delivery in tuple(self.pending.values()):
             lineage = delivery.lineage
             if lineage is not None and lineage.fan_out is not None and lineage.fan_out.is_in(fan_out):
-                self.cancel(delivery, reason)
+                count += self.cancel(delivery, reason)
+        return count
+
+    def cancel_fan_outs(self, producer: int, reason: str) -> int:
+        """Cancel everything that has come of the lists of the step at *producer*; return how many deliveries."""
+        open_ones = [fan_out for fan_out in self.fan_outs.values() if fan_out.producer == producer]
+        return sum(self.cancel_fan_out(fan_out, reason) for fan_out in open_ones)
 
     # --- several event parameters
 
     def _fill_slot(self, node: Node, event: Event) -> None:
         """Keep *event* until there is one for each parameter: of the same member, if it belongs to a fan-out."""
         lineage = self._lineage
-        rank = () if lineage is None else lineage.rank
-        key = (lineage.fan_out.id, rank[0]) if lineage is not None and lineage.fan_out is not None else (0, 0)
+        rank: tuple[int, ...] = ()
+        key = (0, 0)
+        if lineage is not None and lineage.fan_out is not None:
+            rank = lineage.rank
+            key = (lineage.fan_out.id, rank[0])
         lanes_by_key = self.slots.setdefault(node.index, {})
         lanes = lanes_by_key.get(key)
         if lanes is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._brief import brief
 from .._errors import WorkflowRuntimeError
-from .._events import Event, HumanResponseEvent, StopEvent, UnhandledEvent
+from .._events import Event, HumanResponseEvent, StepCancelledEvent, StopEvent, UnhandledEvent
 from .collecting import Entry, Expected
 from .delivery import Delivery, Desk
 from .outcome import Outcome
@@ -229,14 +229,31 @@ class Ledger:
         self._end(delivery)
         return stops
 
-    def cancel(self, delivery: Delivery, reason: str) -> None:  # noqa: ARG002
-        """End *delivery* without an output: at once, or when the engine has cancelled its execution."""
+    def cancel_step(self, index: int, reason: str) -> int:
+        """Cancel the deliveries of the step at *index*, in line or in work; return how many."""
+        of_step = [delivery for delivery in self.pending.values() if delivery.desk.node.index == index]
+        return sum(self.cancel(delivery, reason) for delivery in of_step)
+
+    def cancel_fan_outs(self, producer: int, reason: str) -> int:  # noqa: ARG002
+        """Cancel what has come of the lists of the step at *producer*: nothing, in a ledger without lineage."""
+        return 0
+
+    def cancel(self, delivery: Delivery, reason: str) -> bool:
+        """End *delivery* without an output: at once, or when the engine has cancelled its execution.
+
+        Returns:
+            False if that was done before, or was about to be.
+        """
         if delivery.is_cancelled:
-            return
+            return False
+        self._publish(
+            StepCancelledEvent(step_name=delivery.desk.node.name, input_event=delivery.event, reason=reason)
+        )
         delivery.is_cancelled = True
         self.cancelled.append(delivery)
         if not delivery.is_in_work:  # it stays in its line, where whoever comes to it passes it over
             self._forget(delivery)
+        return True
 
     def drop(self, delivery: Delivery) -> None:
         """End the execution of *delivery*, which was cancelled by itself: what it did to collections is undone."""

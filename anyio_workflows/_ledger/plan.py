@@ -87,6 +87,7 @@ class Plan:
         "has_lineage",
         "has_retries",
         "joins_of",
+        "may_cancel",
         "name",
         "nodes",
         "routes",
@@ -108,6 +109,8 @@ class Plan:
         """The steps that join what each step fans out."""
         self.has_lineage: bool = bool(self.handler_of or self.joins_of or any(node.slots for node in nodes))
         """Whether it matters what an event has come of."""
+        self.may_cancel: bool = bool(self.joins_of) or any(node.declaration.cancellable for node in nodes)
+        """Whether executions may be cancelled by themselves."""
         self.routes: dict[type, Route] = {}
         """Filled as event classes appear; events that no annotation declares are routed too."""
 

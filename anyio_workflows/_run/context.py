@@ -50,6 +50,14 @@ class RunOfContext(Protocol):
         """Decide the run at the call."""
         ...
 
+    def cancel_step(self, step: str, reason: str) -> int:
+        """Cancel the executions of *step*."""
+        ...
+
+    def cancel_fan_out(self, step: str, reason: str) -> int:
+        """Cancel what has come of the lists of *step*."""
+        ...
+
 
 class Context(Execution, ContextParameter, Generic[StateT]):
     """The run as one execution of a step sees it; it ends with the execution.
@@ -218,6 +226,26 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         """
         return self._live("collect_events").ledger.collect(self._delivery, ev, expected, buffer_id)
 
+    def cancel_step(self, step: str, reason: str = "") -> int:
+        """Cancel the executions of one step, as `WorkflowHandler.cancel_step`; of its own, this one too.
+
+        Raises:
+            WorkflowRuntimeError: The step is not declared so, or the execution has ended.
+            WorkflowStepDoesNotExistError: There is no step called *step*.
+        """
+        crew = self._live("cancel_step")
+        return self._run.cancel_step(step, reason) if crew.ledger.outcome is None else 0
+
+    def cancel_fan_out(self, step: str, reason: str = "") -> int:
+        """Cancel everything that has come of the lists of *step*, as `WorkflowHandler.cancel_fan_out`.
+
+        Raises:
+            WorkflowRuntimeError: The step returns no list, or the execution has ended.
+            WorkflowStepDoesNotExistError: There is no step called *step*.
+        """
+        crew = self._live("cancel_fan_out")
+        return self._run.cancel_fan_out(step, reason) if crew.ledger.outcome is None else 0
+
     async def wait_for_event(
         self,
         event_type: type[EventT],
@@ -346,6 +374,14 @@ class ThreadContext(Context[StateT]):
     ) -> NoReturn:
         """Not available in a thread."""
         raise self._not_in_a_thread("wait_for_event")
+
+    def cancel_step(self, step: str, reason: str = "") -> int:
+        """Cancel the executions of one step."""
+        return in_event_loop(super().cancel_step, step, reason)
+
+    def cancel_fan_out(self, step: str, reason: str = "") -> int:
+        """Cancel everything that has come of the lists of *step*."""
+        return in_event_loop(super().cancel_fan_out, step, reason)
 
     def write_event_to_stream(self, ev: Event | None) -> None:
         """Write *ev* to the stream of the run."""

@@ -78,17 +78,20 @@ class Crew(Tokens):
         """Start further workers in *tasks*."""
         self.tasks = tasks
 
-    async def work(self, worker: Worker) -> None:
-        """Work on deliveries until the run is decided, also if some of them are cancelled by themselves."""
+    async def work_cancellably(self, worker: Worker) -> None:
+        """Work on deliveries until the run is decided, also if some of them are cancelled by themselves.
+
+        The scope that this takes is a tenth of a run that waits: only steps that may be cancelled have it.
+        """
         while self.ledger.outcome is None:
             with anyio.CancelScope() as worker.scope:
-                await self._work(worker)
+                await self.work(worker)
             inbox = worker.inbox
             if inbox is not None and self.ledger.outcome is None:
                 self._make_room(inbox)
                 self._go_on(worker)
 
-    async def _work(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  # in one place: each call counts
+    async def work(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915  # in one place: each call counts
         """Work on deliveries until the run is decided, or one was cancelled by itself.
 
         A delivery is taken when it begins and always the oldest: one that was handed to a task when that
@@ -276,7 +279,10 @@ class Crew(Tokens):
 
     async def _work_beside(self, worker: Worker) -> None:
         try:
-            await self.work(worker)
+            if self.ledger.plan.may_cancel:
+                await self.work_cancellably(worker)
+            else:
+                await self.work(worker)
         except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
             if not self.task_ended_with(error):
                 raise

@@ -250,6 +250,50 @@ class WorkflowHandler(Awaitable[Any]):
         self._run.decide(Cancelled("with cancel_run()", by_user=True))
         await self._wait_for_end()
 
+    def cancel_step(self, step: str, reason: str = "") -> int:
+        """Cancel the executions of one step, and take away the events in line for it; the run goes on.
+
+        What they have sent stays sent; what they did to collections is undone. They end as soon as they have cleaned
+        up: a plain ``def`` step when it returns. For each a `StepCancelledEvent` is on the internal stream.
+
+        Args:
+            step: Name of a step declared with ``@step(cancellable=True)``, or of any in a workflow that fans out.
+            reason: Why, for whoever reads the stream.
+
+        Returns:
+            How many executions and events there were.
+
+        Raises:
+            WorkflowRuntimeError: The run was not started, or runs in another event loop; or the step is not declared
+                so.
+            WorkflowStepDoesNotExistError: There is no step called *step*.
+        """
+        if self._loop is None:
+            self._refuse("handler.cancel_step(...)")
+        self._check_loop()
+        return self._run.cancel_step(step, reason) if self._run.ledger.outcome is None else 0
+
+    def cancel_fan_out(self, step: str, reason: str = "") -> int:
+        """Cancel everything that has come of the lists that *step* has returned, and is not done; the run goes on.
+
+        The steps that join it are called with what has come to them.
+
+        Args:
+            step: Name of a step that returns a list.
+            reason: Why, for whoever reads the stream.
+
+        Returns:
+            How many executions and events there were.
+
+        Raises:
+            WorkflowRuntimeError: The run was not started, or runs in another event loop; or the step returns no list.
+            WorkflowStepDoesNotExistError: There is no step called *step*.
+        """
+        if self._loop is None:
+            self._refuse("handler.cancel_fan_out(...)")
+        self._check_loop()
+        return self._run.cancel_fan_out(step, reason) if self._run.ledger.outcome is None else 0
+
     def checkpoint(self) -> "Checkpoint":
         """Cut the run at this moment, whatever is in work.
 

@@ -5,27 +5,23 @@ import random
 import time
 from collections.abc import Callable, Container
 from contextvars import ContextVar, copy_context
-from datetime import UTC, datetime
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from .._brief import brief
 from .._errors import (
     WorkflowStalledError,
     WorkflowTimeoutError,
 )
 from .._events import (
     Event,
-    StepFailedEvent,
     StepState,
     StepStateChanged,
     StopEvent,
     WorkflowIdleEvent,
 )
-from .._ledger.delivery import Delivery, Failure
+from .._ledger.delivery import Delivery
 from .._ledger.descending import DescendingLedger
 from .._ledger.ledger import Ledger, stop_result
 from .._ledger.matching import MatchingLedger
@@ -35,15 +31,13 @@ from .._ledger.report import MOST_LINES
 from .._ledger.state import RunState
 from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
+from .attempts import BY_ITS_TASK, Attempts, elapsed
 from .body import Body
 from .clock import Clock
 from .context import Context, ThreadContext
-from .crew import Crew
-from .delays import Delays
-from .ending import error_of, last_event, note_where, unasked_cancellation
+from .ending import error_of, last_event, note_where
 from .inbox import Inbox
 from .places import Places
-from .retrying import next_delay
 from .store import SharedState, StateNotes
 from .stream import EventStream
 from .worker import Execution, Parked, Worker
@@ -58,20 +52,17 @@ _run_ids = random.Random()  # noqa: S311  # ids, no secrets
 """Where run ids come from; a source of its own, so that it can be seeded."""
 
 
-_BY_ITS_TASK = "the task that ran it was cancelled"
-
 _PASSES_OF_A_TIMER = 3
 """Checkpoints until a deadline that has passed has cancelled its scope: asyncio runs what is ready first, then the
 timer, then the task that it cancels."""
 
 
-class Run(Crew):
+class Run(Attempts):
     """One run of a workflow, from its start event to its outcome."""
 
     __slots__ = (
         "_awaiters",
         "_clock",
-        "_delays",
         "_error",
         "_is_idle",
         "_known_requests",
@@ -84,10 +75,8 @@ class Run(Crew):
         "awaits",
         "body",
         "failures",
-        "has_begun",
         "has_ended",
         "is_open",
-        "is_verbose",
         "on_waiting_for_human",
         "parent",
         "plan",
@@ -149,7 +138,6 @@ class Run(Crew):
         self._is_idle = False
         self._clock = Clock(timeout) if timeout is not None else None
         self._known_requests = 0
-        self._delays: Delays | None = None
 
     @property
     def run_id(self) -> str:
@@ -203,7 +191,7 @@ class Run(Crew):
                     # Decided before that, it goes on from its end, or was cancelled.
                     if self.ledger.outcome is None:
                         self._begin()
-                        await self.work(host)
+                        await (self.work_cancellably(host) if self.plan.may_cancel else self.work(host))
                 except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
                     if not self.task_ended_with(error):
                         raise
@@ -234,7 +222,7 @@ class Run(Crew):
         came from outside.
         """
         if isinstance(error, anyio.get_cancelled_exc_class()):
-            self.decide(Cancelled(_BY_ITS_TASK))
+            self.decide(Cancelled(BY_ITS_TASK))
             return False
         if isinstance(error, GeneratorExit):
             self.is_torn_down = True
@@ -355,121 +343,9 @@ class Run(Crew):
         """Decide the run by the StopEvent that a step gave, unless it has been cancelled from outside."""
         assert isinstance(event, StopEvent), "the ledger has looked"
         if self._is_cancelled():
-            self.decide(Cancelled(_BY_ITS_TASK))
+            self.decide(Cancelled(BY_ITS_TASK))
         else:
             self.decide(Completed(event))
-
-    def failed(self, delivery: Delivery, error: BaseException) -> bool:
-        """Take note of what a step raised; True if it is cancellation, which goes on through the task."""
-        if isinstance(error, GeneratorExit) and self.is_torn_down:
-            self.ledger.withdraw(delivery)
-            return True
-        was_cancelled = self.ledger.outcome is not None or self._is_cancelled()
-        if was_cancelled:
-            # Decided when the scope was cancelled: what clean-ups raise afterwards is no outcome. And at once: a
-            # task that ends cancelled has its task group cancelled, which then hides where it came from.
-            self.decide(Cancelled(_BY_ITS_TASK))
-        is_expected = was_cancelled or delivery.is_cancelled
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            if is_expected:
-                self._end_without_output(delivery)
-                return True
-            error = unasked_cancellation(delivery, error)
-        elif is_expected and isinstance(error, BaseExceptionGroup):
-            rest = error.split(anyio.get_cancelled_exc_class())[1]
-            if rest is None:
-                self._end_without_output(delivery)
-                return False
-            error = rest
-        if not is_expected and isinstance(error, Exception):
-            try:
-                if self._is_retried(delivery, error) or self._is_handled(delivery, error):
-                    return False
-            except Exception as mistake:  # noqa: BLE001  # whatever a policy of the user's raises
-                error = mistake
-        self.ledger.withdraw(delivery)
-        self._fail(error, delivery)
-        return False
-
-    def _end_without_output(self, delivery: Delivery) -> None:
-        if self.ledger.outcome is None:
-            self.ledger.drop(delivery)
-        else:
-            self.ledger.withdraw(delivery)
-
-    def _is_retried(self, delivery: Delivery, error: Exception) -> bool:
-        """Have the delivery worked on again, if the policy of its step says so.
-
-        Raises:
-            Exception: What the policy raises.
-        """
-        policy = delivery.desk.node.retry_policy
-        if policy is None:
-            return False
-        delay = next_delay(policy, delivery, error, self.run_id)
-        if delay is None:
-            return False
-        now = self.wall_clock()
-        assert delivery.first_began is not None, "it was noted when the first attempt began"
-        failure = Failure(error, now, now - (anyio.current_time() - delivery.first_began))
-        if self.is_verbose:
-            log.info(
-                "%s: step %s will be tried again in %g s: %s",
-                self.name,
-                delivery.desk.node.name,
-                delay,
-                brief(error),
-            )
-        ledger = self.ledger
-        assert isinstance(ledger, MatchingLedger), "a workflow with retries has one"
-        if delay:
-            ledger.retry(delivery, failure, now + delay)
-            self._delay(delivery, delay)
-        else:
-            ledger.retry(delivery, failure, None)
-        return True
-
-    def _is_handled(self, delivery: Delivery, error: Exception) -> bool:
-        """Have a handler called in the place of *delivery*, if there is one for it."""
-        ledger = self.ledger
-        if not isinstance(ledger, DescendingLedger) or (handler := ledger.handler_for(delivery)) is None:
-            return False
-        note_where(error, self.name, delivery)
-        failure = StepFailedEvent(
-            step_name=delivery.desk.node.name,
-            input_event=delivery.event,
-            exception=error,
-            attempts=delivery.attempt,
-            elapsed_seconds=_elapsed(delivery),
-            failed_at=datetime.fromtimestamp(self.wall_clock(), UTC),
-        )
-        ledger.recover(delivery, handler, failure)
-        if self.is_verbose:
-            name = self.plan.nodes[handler].name
-            log.info(
-                "%s: step %s has failed, and %s is called: %s",
-                self.name,
-                failure.step_name,
-                name,
-                brief(error),
-            )
-        return True
-
-    def _delay(self, delivery: Delivery, seconds: float) -> None:
-        """Let *delivery* stand in line again after so many seconds."""
-        if self._delays is None:
-            assert isinstance(self.ledger, MatchingLedger), "a workflow with retries has one"
-            self._delays = Delays(self, self.ledger)
-            self.spawned += 1
-            self.tasks.start_soon(self._serve_delays, self._delays, name="anyio_workflows delays")
-        self._delays.add(delivery, anyio.current_time() + seconds)
-
-    async def _serve_delays(self, delays: Delays) -> None:
-        try:
-            await delays.serve()
-        except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
-            if not self.task_ended_with(error):
-                raise
 
     def _fail(self, error: BaseException, delivery: Delivery | None) -> None:
         if delivery is not None:
@@ -483,13 +359,13 @@ class Run(Crew):
         elif delivery is None:
             self.decide(Failed(error))
         else:
-            self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, _elapsed(delivery)))
+            self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, elapsed(delivery)))
 
     def notice_cancellation(self) -> None:
         """Decide the run if a scope around it is cancelled; asked in a task of the run."""
         # A request past AnyIO may be a step's own, of a timeout of asyncio's: that shows when the step has ended.
         if self.ledger.outcome is None and is_cancelled(self.tasks.cancel_scope, cancel_requests()):
-            self.decide(Cancelled(_BY_ITS_TASK))
+            self.decide(Cancelled(BY_ITS_TASK))
 
     def _is_cancelled(self) -> bool:
         """Whether the run is cancelled from outside; asked in a task of the run."""
@@ -535,7 +411,7 @@ class Run(Crew):
                     self.on_waiting_for_human()
             return
         if self._is_cancelled():
-            self.decide(Cancelled(_BY_ITS_TASK))
+            self.decide(Cancelled(BY_ITS_TASK))
             return
         self._fail(WorkflowStalledError(self.name, self.ledger.report()), None)
 
@@ -645,13 +521,6 @@ class Run(Crew):
     async def save_commit(self) -> bool:
         """Save the commit that was just made; False if the run is decided meanwhile."""
         raise NotImplementedError("only a kept run saves")
-
-
-def _elapsed(delivery: Delivery) -> float:
-    """Return the seconds since the first attempt of *delivery* began."""
-    if delivery.first_began is None:
-        return perf_counter() - delivery.began
-    return anyio.current_time() - delivery.first_began
 
 
 def waits_for(run: object, others: Container[object]) -> bool:
