@@ -30,6 +30,8 @@ from ._errors import (
     WorkflowValidationError,
 )
 from ._events import (
+    ChildDispatchEvent,
+    ChildEvent,
     Event,
     EventList,
     EventsMissed,
@@ -68,6 +70,8 @@ __all__ = (
     "All",
     "Checkpoint",
     "CheckpointError",
+    "ChildDispatchEvent",
+    "ChildEvent",
     "Collect",
     "CollectedEvents",
     "Context",

@@ -40,6 +40,7 @@ class RecordedLedger(RecordedDescent):
         "delayed",
         "history",
         "holds",
+        "restored_at",
         "run_id",
     )
 
@@ -66,6 +67,8 @@ class RecordedLedger(RecordedDescent):
         """Whether what a commit delivers may not begin before that commit is on disk."""
         self._held: list[Delivery] | None = None
         self._has_end = False
+        self.restored_at: float = 0.0
+        """When the run was cut that it goes on from, in seconds UTC."""
         self.delayed: list[tuple[Delivery, float]] = []
         """Deliveries whose next attempt is due at a time, in seconds UTC, when the run goes on."""
 
@@ -306,6 +309,11 @@ class RecordedLedger(RecordedDescent):
     def _keep_answer(self, number: int, event: Event) -> None:
         super()._keep_answer(number, event)
         self._note(["early_answer", number, self._converter.unstructure_event(event)])
+
+    def child_begins(self, delivery: Delivery, key: str, workflow: str, fingerprint: str) -> None:
+        """A run begins that is part of the execution of *delivery*."""
+        self._note_given_up(delivery)
+        self._note(["child_begins", delivery.number, key, workflow, fingerprint])
 
     # --- the state
 

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, TypeAlias
 
 from .levels import Levels
+from .nested import Child
 from .pending import Pending as Pending
 from .shapes import Document as Document
 from .shapes import (
@@ -172,6 +173,14 @@ class Snapshot:
         self._changing.pop(by, None)
         self.responses += len(unanswered)
 
+    def child_begins(self, by: int, key: str, workflow: str, fingerprint: str) -> None:
+        """A run has begun that is part of an execution."""
+        self.pending[by].children[key] = Child(workflow, fingerprint, Snapshot())
+
+    def child(self, by: int, key: str, operation: Operation) -> None:
+        """Such a run has noted something."""
+        self.pending[by].children[key].snapshot.apply([operation])
+
     def drop(self, number: int) -> None:
         """An execution has ended without an output, and others go on: what it did to collections is undone."""
         pending = self.pending[number]
@@ -200,6 +209,8 @@ class Snapshot:
             self._undo_takes(pending)
         for pending in self.pending.values():
             self._undo_puts(pending)
+            for child in pending.children.values():
+                child.snapshot.settle()
         self.buffers = {key: dict(sorted(entries.items())) for key, entries in self.buffers.items()}
 
     def _undo_takes(self, pending: Pending) -> None:
@@ -264,7 +275,7 @@ class Snapshot:
         snapshot.prompt_count = count(document["prompts"])
         snapshot.responses = count(document["responses"])
         for entry in items(document["pending"]):
-            pending = Pending.from_document(entry)
+            pending = Pending.from_document(entry, cls.from_document)
             snapshot.pending[pending.number] = pending
             if pending.changes:
                 snapshot._changing[pending.number] = pending
@@ -331,6 +342,8 @@ _APPLY: Mapping[str, Callable[..., None]] = {
         "response",
         "change",
         "fan_out",
+        "child_begins",
+        "child",
         "drop",
         "retry",
         "commit",

@@ -153,6 +153,12 @@ class Ledger:
     def _keep_answer(self, number: int, event: Event) -> None:
         self.waits.keep(number, event)
 
+    def is_awaited(self, event: Event) -> bool:
+        """Return whether an open wait is answered by *event*."""
+        return self._waits is not None and any(
+            wait.is_answered_by(event) for wait in self._waits.open.values()
+        )
+
     def _is_waited_for(self, event: Event, step: str) -> bool:
         return self._waits is not None and any(
             wait.delivery.desk.node.name == step and wait.is_answered_by(event)

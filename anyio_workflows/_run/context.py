@@ -11,7 +11,7 @@ from .._brief import brief
 from .._declare.retry import RetryInfo
 from .._declare.signature import ContextParameter
 from .._errors import WorkflowRuntimeError
-from .._events import Event, InputRequiredEvent
+from .._events import Event, InputRequiredEvent, StartEvent
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery
 from .._ledger.outcome import Completed, Outcome
@@ -24,6 +24,8 @@ from .worker import Execution, Parked, Worker
 
 if TYPE_CHECKING:  # plain `Context` means Context[Any]; before 3.13 only type checkers know defaults
     import typing_extensions
+
+    from .workflow import Workflow
 
     StateT = typing_extensions.TypeVar("StateT", default=Any)
 else:
@@ -58,6 +60,19 @@ class RunOfContext(Protocol):
         """Cancel what has come of the lists of *step*."""
         ...
 
+    async def run_child(
+        self,
+        execution: Execution,
+        workflow: "Workflow",
+        start_event: StartEvent | None,
+        *,
+        key: str,
+        name: str,
+        options: Mapping[str, Any],
+    ) -> Any:
+        """Run *workflow* as a part of *execution*."""
+        ...
+
 
 class Context(Execution, ContextParameter, Generic[StateT]):
     """The run as one execution of a step sees it; it ends with the execution.
@@ -69,13 +84,14 @@ class Context(Execution, ContextParameter, Generic[StateT]):
     wait for it; the asynchronous ones and `store` are not available there.
     """
 
-    __slots__ = ("_crew", "_run", "_waiter_ids")
+    __slots__ = ("_child_count", "_crew", "_names", "_run")
 
     def __init__(self, crew: Crew, delivery: Delivery, worker: Worker, run: RunOfContext) -> None:
         super().__init__(delivery, worker)
         self._crew = crew
         self._run = run
-        self._waiter_ids: set[str] | None = None
+        self._names: set[tuple[str, str]] | None = None
+        self._child_count = 0
 
     def _live(self, method: str) -> Crew:
         if self._is_over:
@@ -280,7 +296,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             raise WorkflowRuntimeError(
                 f"step {self.step_name!r} waits for {brief(event_type)}, which is no event class"
             )
-        self._claim_waiter_id(waiter_id)
+        if waiter_id is not None:
+            self._claim_name("waiter_id", waiter_id, "waits")
         if waiter_event is not None:
             self.write_event_to_stream(waiter_event)
         wait = crew.ledger.open_wait(
@@ -300,17 +317,68 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             raise TimeoutError(f"{wait}, and none came within {timeout} seconds")
         return wait.answer  # type: ignore[return-value]  # of event_type, or of a subclass
 
-    def _claim_waiter_id(self, waiter_id: str | None) -> None:
-        if waiter_id is None:
-            return
-        if self._waiter_ids is None:
-            self._waiter_ids = set()
-        if waiter_id in self._waiter_ids:
+    async def run_child(
+        self,
+        workflow: "Workflow",
+        start_event: StartEvent | None = None,
+        *,
+        namespace: str | None = None,
+        state: object | None = None,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> Any:
+        """Run *workflow* here, as a part of this execution, and return its result.
+
+        What it writes to its stream is on the stream of this run, in `ChildEvent`s; its questions are there as
+        themselves, and an answer that is sent into this run finds it. While it waits for a human, so does this run.
+        If this run is recorded, the child stands in its checkpoints: an execution that runs again goes on with the
+        child where that was, or has its result.
+
+        Args:
+            workflow: What to run.
+            start_event: What it starts with; or give its *fields*.
+            namespace: What it is called in what it says, and found by when the execution runs again; by default the
+                name of its workflow, and its number among the children of this execution.
+            state: What its state is at the start.
+            timeout: Seconds that it may take; by default its workflow's own.
+            **fields: Fields of the start event.
+
+        Raises:
+            Exception: What the child ended with.
+            WorkflowRuntimeError: *namespace* was used before in this execution; this is no task of the step's; or as
+                `Workflow.run`.
+            CheckpointError: The run goes on, and the workflow of the child has changed since.
+
+        Cancellation:
+            Cancels the child.
+        """
+        self._live("run_child")
+        given: object = workflow
+        if not callable(getattr(given, "_new_run", None)):
             raise WorkflowRuntimeError(
-                f"step {self.step_name!r} waits twice with waiter_id={waiter_id!r}; "
-                f"give each wait of one execution a waiter_id of its own, or none"
+                f"step {self.step_name!r} called run_child with {brief(given)}; give a Workflow, as in "
+                f"'await ctx.run_child(Review(), text=ev.text)'"
             )
-        self._waiter_ids.add(waiter_id)
+        self._child_count += 1
+        key, name = f"#{self._child_count}", namespace or workflow.workflow_name
+        if namespace is not None:
+            key = f"={namespace}"
+            self._claim_name("namespace", namespace, "runs a child")
+        options: dict[str, Any] = {"state": state, **fields}
+        if timeout is not None:
+            options["timeout"] = timeout
+        return await self._run.run_child(self, workflow, start_event, key=key, name=name, options=options)
+
+    def _claim_name(self, kind: str, name: str, does: str) -> None:
+        """Note that *name* is taken in this execution: two of one name could not be told apart after a restart."""
+        if self._names is None:
+            self._names = set()
+        if (kind, name) in self._names:
+            raise WorkflowRuntimeError(
+                f"step {self.step_name!r} {does} twice with {kind}={name!r}; "
+                f"give each one of an execution a {kind} of its own, or none"
+            )
+        self._names.add((kind, name))
 
     def write_event_to_stream(self, ev: Event | None) -> None:
         """Write *ev* to the stream of the run, for whoever reads `WorkflowHandler.stream_events`.
@@ -363,6 +431,19 @@ class ThreadContext(Context[StateT]):
     ) -> list[EventT] | None:
         """Collect as in an async step."""
         return in_event_loop(super().collect_events, ev, expected, buffer_id)
+
+    def run_child(
+        self,
+        workflow: "Workflow",  # noqa: ARG002
+        start_event: StartEvent | None = None,  # noqa: ARG002
+        *,
+        namespace: str | None = None,  # noqa: ARG002
+        state: object | None = None,  # noqa: ARG002
+        timeout: float | None = None,  # noqa: ARG002
+        **fields: Any,  # noqa: ARG002
+    ) -> NoReturn:
+        """Not available in a thread."""
+        raise self._not_in_a_thread("run_child")
 
     def wait_for_event(
         self,

@@ -2,20 +2,25 @@
 
 from collections.abc import Callable, Container
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._checkpoint.document import Checkpoint
 from .._checkpoint.history import Cut
 from .._checkpoint.recorded import RecordedLedger
+from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
 from .._ledger.outcome import Completed, Failed, Outcome
 from ..abc import CheckpointStore, RunInfo
 from . import log
+from .child import Host
 from .entries import Entries
 from .inbox import Inbox
 from .keeping import Durability, Keeper
 from .recording import Recording
 from .run import Run
+
+if TYPE_CHECKING:
+    from .workflow import Workflow  # which makes runs
 
 
 class RecordedRun(Run):
@@ -76,6 +81,15 @@ class RecordedRun(Run):
         for delivery, due in delayed:
             self._delay(delivery, max(0.0, due - self.wall_clock()))
 
+    def _child_maker(
+        self, host: Host, delivery: Delivery, key: str, workflow: "Workflow"
+    ) -> Callable[..., Run]:
+        from .recorded_child import RecordedChild, child_recording  # noqa: PLC0415  # which derives from this
+
+        recording = child_recording(self._recorded, delivery, key, workflow._current_notation())
+        cause = f"{delivery.record.key}/{key}"
+        return partial(RecordedChild, host=host, of=self, cause=cause, recording=recording)
+
     @property
     def _state_notes(self) -> RecordedLedger:
         return self._recorded
@@ -120,13 +134,17 @@ class RecordedRun(Run):
             if not self.task_ended_with(error):
                 raise
 
+    async def save_now(self) -> None:
+        """Save what has been noted by now."""
+        assert self._keeper is not None, "only a kept run saves"
+        await self._keeper.save()
+
     async def save_commit(self) -> bool:
         """Save the commit that was just made; False if the run is decided meanwhile."""
-        assert self._keeper is not None, "only a kept run saves"
         held = self._recorded.take_held()
         self.flush()  # what the execution has sent waits for no disk
         try:
-            await self._keeper.save()
+            await self.save_now()
         except Exception as error:  # noqa: BLE001  # whatever a store of the user's raises
             self._fail(error, None)
             return False

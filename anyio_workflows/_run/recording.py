@@ -37,10 +37,17 @@ class Recording:
 
     __slots__ = ("history", "notation", "start")
 
-    def __init__(self, notation: Notation, start: Start | None = None, *, first: int = 0) -> None:
+    def __init__(
+        self,
+        notation: Notation,
+        start: Start | None = None,
+        *,
+        first: int = 0,
+        history: History | None = None,
+    ) -> None:
         self.notation: Notation = notation
         self.start: Start | None = start
-        self.history: History = History(
+        self.history: History = history or History(
             time.time, start.snapshot.document() if start is not None else None, first=first
         )
 

@@ -3,11 +3,13 @@
 import math
 import random
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import attrs
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from .._errors import (
@@ -16,6 +18,7 @@ from .._errors import (
 )
 from .._events import (
     Event,
+    StartEvent,
     StepState,
     StepStateChanged,
     StopEvent,
@@ -27,12 +30,13 @@ from .._ledger.ledger import Ledger, stop_result
 from .._ledger.matching import MatchingLedger
 from .._ledger.outcome import Cancelled, Completed, Failed, Outcome, TimedOut
 from .._ledger.plan import Plan
-from .._ledger.report import MOST_LINES
+from .._ledger.report import MOST_LINES, StallReport
 from .._ledger.state import RunState
 from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
 from .attempts import BY_ITS_TASK, Attempts, elapsed
 from .body import Body
+from .child import ForwardedStream, Host
 from .clock import Clock
 from .context import Context, ThreadContext
 from .ending import error_of, last_event, note_where
@@ -42,8 +46,9 @@ from .store import SharedState, StateNotes
 from .stream import EventStream
 from .worker import Execution, Parked, Worker
 
-if TYPE_CHECKING:  # loaded by programs that record
-    from .._checkpoint.document import Checkpoint
+if TYPE_CHECKING:
+    from .._checkpoint.document import Checkpoint  # loaded by programs that record
+    from .workflow import Workflow  # which makes runs
 
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
 """The run that the current task works for, its child tasks included."""
@@ -74,8 +79,10 @@ class Run(Attempts):
         "_traceback",
         "awaits",
         "body",
+        "children",
         "failures",
         "has_ended",
+        "host",
         "is_open",
         "on_waiting_for_human",
         "parent",
@@ -102,10 +109,17 @@ class Run(Attempts):
         stream_buffer: int | None,
         places: tuple[Places, ...] = (),
         is_verbose: bool = False,
+        host: Host | None = None,
     ) -> None:
         self.plan: Plan = plan
         self._run_id = run_id
-        self.stream: EventStream = EventStream(stream_buffer)
+        self.host: Host | None = host
+        """The execution of another run that this one is a part of."""
+        self.children: list[Run] | None = None
+        """Runs that are part of executions of this one."""
+        self.stream: EventStream = (
+            EventStream(stream_buffer) if host is None else ForwardedStream(host, self.run_id)
+        )
         self.on_waiting_for_human: Callable[[], None] | None = None
         """Called when it has come to rest and only a human can let it go on."""
         self.rests: int = 0
@@ -390,6 +404,8 @@ class Run(Attempts):
             self._is_idle = False
             if self._clock is not None:
                 self._clock.go_on()
+            if self.host is not None:
+                self.host.goes_on()
 
     def rest(self) -> None:
         """Find out whether a run in which nothing runs waits for something, or has stalled."""
@@ -398,22 +414,55 @@ class Run(Attempts):
         self.flush()
         if self.active or self.may_get_token():
             return
-        awaits_human = self.ledger.awaits_human
-        if awaits_human or self.ledger.has_open_waits or (self.body is not None and self.body.is_outside):
+        awaits_human = self.awaits_human
+        if awaits_human or self.has_open_waits or (self.body is not None and self.body.is_outside):
             if awaits_human and self._clock is not None:
                 self._clock.stop()
             if not self._is_idle:
                 self._is_idle = True
-                self.stream.append(WorkflowIdleEvent(report=self.ledger.report(most=MOST_LINES)))
+                self.stream.append(WorkflowIdleEvent(report=self._report(MOST_LINES)))
                 self.rests += 1
                 self._cut_if_new()
-                if awaits_human and self.on_waiting_for_human is not None and not self.ledger.has_timed_waits:
+                if awaits_human and self.on_waiting_for_human is not None and not self.has_timed_waits:
                     self.on_waiting_for_human()
+                if self.host is not None:
+                    self.host.rests()
             return
         if self._is_cancelled():
             self.decide(Cancelled(BY_ITS_TASK))
             return
-        self._fail(WorkflowStalledError(self.name, self.ledger.report()), None)
+        self._fail(WorkflowStalledError(self.name, self._report()), None)
+
+    def _report(self, most: int | None = None) -> StallReport:
+        """Say what the run is left with, its children included."""
+        report = self.ledger.report(most)
+        for child in self.children or ():
+            below = child._report(most)
+            report = attrs.evolve(
+                report,
+                collections=(*report.collections, *below.collections),
+                pending=(*report.pending, *below.pending),
+                waits=(*report.waits, *below.waits),
+                unconsumed=(*report.unconsumed, *below.unconsumed),
+                is_waiting_for_human=report.is_waiting_for_human or below.is_waiting_for_human,
+                unnamed=report.unnamed + below.unnamed,
+            )
+        return report
+
+    @property
+    def awaits_human(self) -> bool:
+        """Whether a human may still answer, one of its children included."""
+        return self.ledger.awaits_human or any(child.awaits_human for child in self.children or ())
+
+    @property
+    def has_open_waits(self) -> bool:
+        """Whether an execution waits for an event, one of its children included."""
+        return self.ledger.has_open_waits or any(child.has_open_waits for child in self.children or ())
+
+    @property
+    def has_timed_waits(self) -> bool:
+        """Whether one of them goes on without the event after some time."""
+        return self.ledger.has_timed_waits or any(child.has_timed_waits for child in self.children or ())
 
     def put_away(self, rests: int) -> None:
         """Leave the run to its store, if it still rests as it did when *rests* was counted."""
@@ -428,7 +477,10 @@ class Run(Attempts):
     # --- what is outside
 
     def send_from_outside(self, event: Event, step: str | None) -> None:
-        """Route an event that comes from outside the run."""
+        """Route an event that comes from outside the run: to a child, if it means nothing here and something there."""
+        if step is None and self.children and (receiver := self._receiver(event)) is not self:
+            receiver.send_from_outside(event, None)
+            return
         if self.ledger.emit(event, step, source="the handler"):
             self.decide(Completed(event))  # type: ignore[arg-type]  # emit says that it is a StopEvent
         elif self.has_begun:
@@ -439,6 +491,22 @@ class Run(Attempts):
         """Return the inbox of the step called *step*."""
         inbox: Inbox = self.ledger.desk(self.plan.node(step).index)
         return inbox
+
+    def _takes(self, event: Event) -> bool:
+        """Whether a step accepts *event* now, or an execution waits for it; or it ends the run."""
+        route = self.plan.route(event, source="the handler")
+        return bool(route.targets) or route.is_stop or self.ledger.is_awaited(event)
+
+    def _receiver(self, event: Event) -> "Run":
+        """Return who *event* is for: this run, or one of its children if only that can do something with it."""
+        if self._takes(event):
+            return self
+        for child in self.children or ():
+            if child.ledger.outcome is None:
+                receiver = child._receiver(event)
+                if receiver is not child or child._takes(event) or type(event) in child.plan.graph.events:
+                    return receiver
+        return self
 
     def body_parks(self) -> None:
         """The body's task waits for the run: it is no reason to wait for it any more."""
@@ -478,6 +546,62 @@ class Run(Attempts):
         """Return the context for *delivery*, of the kind that its step can use."""
         kind = Context if delivery.desk.node.is_async else ThreadContext
         return kind(self, delivery, worker, self)
+
+    # --- runs that are part of it
+
+    async def run_child(
+        self,
+        execution: Execution,
+        workflow: "Workflow",
+        start_event: StartEvent | None,
+        *,
+        key: str,
+        name: str,
+        options: Mapping[str, Any],
+    ) -> Any:
+        """Run *workflow* as a part of *execution*, and return its result; raises what it ends with.
+
+        Args:
+            execution: Of a step of this run.
+            workflow: What to run.
+            start_event: What it starts with; or its fields are among the *options*.
+            key: By which the child is found when the execution runs again.
+            name: What it is called in what it says.
+            options: As for `Workflow.run`.
+        """
+        delivery = execution._delivery
+        made = None if delivery.record is None else delivery.record.made
+        if made is not None and key in made.children:
+            await checkpoint()
+            return stop_result(made.children[key])
+        host = Host(self, execution, name)
+        run_id = f"{self.run_id}/{delivery.number}/{name}"
+        options = {**options, "run_id": run_id}
+        child = workflow._new_run(start_event, options, self._child_maker(host, delivery, key, workflow))
+        child.is_traced = self.is_traced
+        if self.children is None:
+            self.children = []
+        self.children.append(child)
+        try:
+            child.prepare(self)
+            await child.drive()
+        finally:
+            self.children.remove(child)
+            host.goes_on()
+        outcome = child.ledger.outcome
+        if made is not None and isinstance(outcome, Completed):
+            made.children[key] = outcome.event
+        return child.result()
+
+    def _child_maker(
+        self,
+        host: Host,
+        delivery: Delivery,  # noqa: ARG002
+        key: str,  # noqa: ARG002
+        workflow: "Workflow",  # noqa: ARG002
+    ) -> "Callable[..., Run]":
+        """Return what makes the child *key* of *delivery*."""
+        return partial(Run, host=host)
 
     # --- what a run that is recorded fills in
 
