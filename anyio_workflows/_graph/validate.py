@@ -15,7 +15,15 @@ from .._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent,
 
 _T = TypeVar("_T")
 
-RESERVED_START_FIELDS = ("start_event", "state", "run_id", "timeout", "stream_buffer", "checkpoints")
+RESERVED_START_FIELDS = (
+    "start_event",
+    "state",
+    "run_id",
+    "timeout",
+    "stream_buffer",
+    "checkpoints",
+    "observers",
+)
 """Keywords of ``Workflow.run`` that never reach the start event."""
 
 

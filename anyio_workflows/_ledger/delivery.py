@@ -23,6 +23,7 @@ class Delivery:
         "event",
         "is_in_work",
         "number",
+        "origin",
         "put",
         "record",
         "spent",
@@ -48,6 +49,9 @@ class Delivery:
         """What a recorded run notes of it; None in others."""
         self.spent: list[tuple[Buffer, Entry]] | None = None
         """What an earlier attempt added and another execution took: not added again."""
+
+    origin: Any
+    """Which attempt has sent the event; set in a run that is observed, and there only."""
 
 
 class Desk:

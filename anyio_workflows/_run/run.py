@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Container
+from contextvars import Context as ContextVars
 from contextvars import ContextVar, copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from .._brief import brief
 from .._errors import (
     WorkflowStalledError,
     WorkflowTimeoutError,
@@ -40,8 +42,9 @@ from .store import SharedState, StateNotes
 from .stream import EventStream
 from .worker import Execution, Parked, Worker
 
-if TYPE_CHECKING:  # loaded by programs that record
+if TYPE_CHECKING:  # loaded by programs that record, or observe
     from .._checkpoint.document import Checkpoint
+    from .watching import Watch
 
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
 """The run that the current task works for, its child tasks included."""
@@ -71,6 +74,7 @@ class Run(Crew):
         "_shared_state",
         "_start_event",
         "_state",
+        "_tells_steps",
         "_traceback",
         "awaits",
         "body",
@@ -85,6 +89,7 @@ class Run(Crew):
         "rests",
         "stream",
         "was_awaited",
+        "watch",
     )
 
     active: int
@@ -104,16 +109,22 @@ class Run(Crew):
         stream_buffer: int | None,
         places: tuple[Places, ...] = (),
         is_verbose: bool = False,
+        watch: "Watch | None" = None,
     ) -> None:
         self.plan: Plan = plan
         self._run_id = run_id
-        self.stream: EventStream = EventStream(stream_buffer)
+        self.watch: Watch | None = watch
+        """Who is told what it does."""
+        self.stream: EventStream = (
+            EventStream(stream_buffer) if watch is None else watch.stream(stream_buffer)
+        )
         self.on_waiting_for_human: Callable[[], None] | None = None
         """Called when it has come to rest and only a human can let it go on."""
         self.rests: int = 0
         """How often it has come to rest."""
         super().__init__(self._new_ledger())
-        self.is_traced = is_verbose
+        self.is_traced = is_verbose or watch is not None
+        self._tells_steps = is_verbose
         self.is_verbose: bool = is_verbose
         self.failures: list[BaseException] = []
         self.is_open: bool = False
@@ -262,6 +273,8 @@ class Run(Crew):
             place.wake()
         if self.is_verbose:
             log.info("%s: run %s has ended: %s", self.name, self.run_id, type(self.ledger.outcome).__name__)
+        if self.watch is not None:
+            self.watch.run_ended(self.ledger.outcome, self._error)
 
     def limit_by(self, places: Places) -> None:
         """Let the run wait for a place among *places* first."""
@@ -269,7 +282,14 @@ class Run(Crew):
 
     def prepare(self, parent: "Run | None") -> None:
         """Take the start event in, so that it comes before any other, and note the run this one is nested in."""
-        self._take_in_start()
+        if self.watch is not None:
+            self.watch.run_started(self.run_id, self.name, None if parent is None else parent.run_id)
+        try:
+            self._take_in_start()
+        except BaseException as error:
+            if self.watch is not None:  # whoever was told of its start is told of its end
+                self.watch.run_ended(Failed(error), error)
+            raise
         self.parent = parent
         if parent is not None:
             parent.note_await(self)
@@ -354,6 +374,8 @@ class Run(Crew):
         self.ledger.withdraw(delivery)
         if isinstance(error, GeneratorExit) and self.is_torn_down:
             return True
+        if self.is_traced:
+            self._raised(delivery, error)
         was_cancelled = self.ledger.outcome is not None or self._is_cancelled()
         if was_cancelled:
             # Decided when the scope was cancelled: what clean-ups raise afterwards is no outcome. And at once: a
@@ -480,23 +502,54 @@ class Run(Crew):
 
     def trace(self) -> None:
         """Write each execution to the stream from now on."""
-        self.is_traced = True
+        self.is_traced = self._tells_steps = True
 
-    def traced(self, delivery: Delivery, state: StepState, output: object) -> None:
-        """Write the beginning or end of an execution to the stream, and to the log if the workflow is verbose."""
+    def begins(self, delivery: Delivery, worker: Worker) -> ContextVars:
+        """Tell that an execution begins; return the context variables for its body."""
+        context = self.base_context.copy()
+        if self._tells_steps:
+            which = "" if delivery.attempt == 1 else f", attempt {delivery.attempt}"
+            self._tell_step(delivery, StepState.RUNNING, None, f"begins{which}")
+        if self.watch is not None:
+            self.watch.attempt_started(delivery, worker, context)
+        return context
+
+    def ends(self, delivery: Delivery, output: object) -> None:
+        """Tell that an execution ends; those who observe are told by the ledger, when it is committed."""
+        if self._tells_steps:
+            result = None if output is None else type(output).__name__
+            self._tell_step(
+                delivery, StepState.NOT_RUNNING, result, f"gave {result}" if result else "returned"
+            )
+
+    def _raised(self, delivery: Delivery, error: BaseException) -> None:
+        """Tell that an execution ends by *error*, whatever follows from that."""
+        was_cancelled = isinstance(error, anyio.get_cancelled_exc_class()) and (
+            self.ledger.outcome is not None or self._is_cancelled()
+        )
+        if self._tells_steps:
+            how = (
+                "was cancelled" if was_cancelled else f"failed in attempt {delivery.attempt} ({brief(error)})"
+            )
+            self._tell_step(delivery, StepState.NOT_RUNNING, None, how)
+        if self.watch is not None:
+            self.watch.attempt_failed(delivery, error, was_cancelled=was_cancelled)
+
+    def _tell_step(
+        self, delivery: Delivery, state: StepState, output_event_name: str | None, how: str
+    ) -> None:
+        """Write it to the stream, and to the log if the workflow is verbose."""
         step, given = delivery.desk.node.name, type(delivery.event).__name__
-        result = None if output is None else type(output).__name__
         self.stream.append(
             StepStateChanged(
                 name=step,
                 step_state=state,
                 worker_id=str(delivery.number),
                 input_event_name=given,
-                output_event_name=result,
+                output_event_name=output_event_name,
             )
         )
         if self.is_verbose:
-            how = "begins" if state is StepState.RUNNING else f"gave {result}" if result else "returned"
             log.info("%s: step %s %s, at %s", self.name, step, how, given)
 
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
@@ -507,6 +560,8 @@ class Run(Crew):
     # --- what a run that is recorded fills in
 
     def _new_ledger(self) -> Ledger:
+        if self.watch is not None:
+            return self.watch.ledger(self.plan, self.stream.append, Inbox)
         return Ledger(self.plan, self.stream.append, Inbox)
 
     @property
