@@ -122,6 +122,10 @@ class Workflow(DeclaredWorkflow):
         """Every event class that is known."""
         return self.graph.events
 
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        """Show its graph in a notebook."""
+        return self.graph._repr_mimebundle_(**options)
+
     def validate(self) -> None:
         """Look for mistakes in the declaration; done when it is constructed, and at `run` if steps were added.
 
