@@ -22,7 +22,7 @@ from anyio_workflows import (
     Workflow,
     step,
 )
-from anyio_workflows._graph.layout import GAP, Box, lay_out
+from anyio_workflows._graph.layout import GAP, Box, _downwards, _Layers, _ranks, lay_out
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = "<script>alert('x')</script>\x00\x1b\ud800&amp;\"]]>"
@@ -242,3 +242,12 @@ def test_a_layout_of_any_graph_keeps_boxes_apart_and_arrows_between_their_ends(
             assert abs(abs(end.y - layout.centres[key].y) - 10) < 1e-6
     assert all(0 <= x <= layout.width and 0 <= y <= layout.height for x, y in layout.centres.values())
     assert layout == lay_out(boxes, ends)
+
+
+@given(arrows)
+def test_ordering_the_rows_never_makes_more_arrows_cross(given_arrows: list[tuple[int, int]]) -> None:
+    turned = _downwards(10, given_arrows)
+    layers = _Layers(_ranks(10, turned), turned)
+    before = layers._crossings()
+    layers.order()
+    assert layers._crossings() <= before

@@ -13,6 +13,7 @@ from observing import Answer, Asking, Notes, Piece, Question, Splitting, set_by_
 from running import Crowd, Echo, Failing, Held, Work, events_of, stored_cancellation
 
 from anyio_workflows import (
+    CheckpointError,
     Context,
     Event,
     RunGroup,
@@ -413,3 +414,104 @@ async def test_executions_of_an_observed_run_are_not_on_its_stream() -> None:
         handler = Echo(observers=[Notes()]).run()
         await handler
         assert [type(event) for event in await events_of(handler, expose_internal=True)] == [StopEvent]
+
+
+async def test_with_verbose_as_well_they_are_on_the_stream_and_still_not_told_of() -> None:
+    """An observer is told of attempts themselves."""
+    notes = Notes()
+    with anyio.fail_after(5):
+        handler = Echo(observers=[notes], verbose=True).run()
+        await handler
+        told = await events_of(handler, expose_internal=True)
+    assert StepStateChanged in {type(event) for event in told}
+    assert [line for line in notes.lines if line.endswith("written")] == ["StopEvent written"]
+
+
+# Where a run does not go straight
+
+
+class Sending(Workflow):
+    """Sends, waits to be let go, and ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_sent = anyio.Event()
+        self.gate = anyio.Event()
+
+    @step
+    async def send(self, ctx: Context, ev: StartEvent) -> StopEvent | Piece:
+        ctx.send_event(Piece(number=1))
+        self.has_sent.set()
+        await self.gate.wait()
+        return StopEvent()
+
+    @step
+    async def take(self, ev: Piece) -> None: ...
+
+
+async def test_what_a_resumed_run_does_not_send_again_it_is_not_told_of() -> None:
+    notes, workflow = Notes(), Sending()
+    checkpointer = WorkflowCheckpointer(workflow=workflow)
+    with anyio.fail_after(5):
+        async with checkpointer.run() as handler:
+            await workflow.has_sent.wait()
+            checkpoint = handler.checkpoint()
+            workflow.gate.set()
+        await checkpointer.run_from(checkpoint, observers=[notes])
+    assert [line for line in notes.lines if " sent " in line] == ["StopEvent sent by send"]
+
+
+class Late(Workflow):
+    """Waits for what is there already, and then for what never comes."""
+
+    @step(waits_for=Answer)
+    async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        ctx.send_event(Answer())
+        await ctx.wait_for_event(Answer)
+        with anyio.move_on_after(0.001):
+            await ctx.wait_for_event(Answer)
+        return StopEvent()
+
+
+@pytest.mark.parametrize("is_recorded", [False, True])
+async def test_a_wait_that_is_answered_at_once_or_given_up_has_an_end(is_recorded: bool) -> None:
+    notes = Notes()
+    with anyio.fail_after(5):
+        await Late(observers=[notes]).run(checkpoints=is_recorded)
+    assert [line for line in notes.lines if "waits" in line or "given" in line] == [
+        "ask waits for Answer",
+        "ask was given Answer",
+        "ask waits for Answer",
+        "ask was given NoneType",
+    ]
+
+
+async def test_a_run_that_cannot_even_begin_ends_for_those_who_were_told_of_its_start() -> None:
+    notes = Notes()
+    checkpointer = WorkflowCheckpointer(workflow=Echo(observers=[notes]))
+    with anyio.fail_after(5), pytest.raises(CheckpointError):
+        await checkpointer.run(value=object())
+    assert notes.lines[0] == "run of Echo started"
+    assert notes.lines[-1] == "run of Echo failed"
+
+
+class Human(Workflow):
+    @step
+    async def ask(self, ev: StartEvent) -> Question:
+        return Question()
+
+    @step
+    async def hear(self, ev: Answer) -> StopEvent:
+        return StopEvent(result="heard")
+
+
+async def test_a_run_that_was_put_away_and_brought_back_is_observed_again() -> None:
+    notes = Notes()
+    with anyio.fail_after(5):
+        async with RunGroup(store=MemoryCheckpointStore(), put_away_after=0, observers=[notes]) as runs:
+            runs.start(Human(), run_id="r")
+            while len(runs):  # until it is put away
+                await checkpoint()
+            handler = await runs.send_event("r", Answer())
+            assert await handler == "heard"
+    assert [end.status for end in notes.runs] == ["put_away", "completed"]

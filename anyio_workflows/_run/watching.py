@@ -315,11 +315,6 @@ class WatchedMixin(Ledger):
         super().close_wait(wait)
         self.watch.wait_ended(wait)
 
-    def give_back(self, wait: Wait) -> None:
-        """Let another wait have the answer of one that was cancelled."""
-        super().give_back(wait)
-        self.watch.wait_ended(wait)
-
     def _answer_wait(self, number: int, event: Event, step: str | None = None) -> bool:
         if not super()._answer_wait(number, event, step):
             return False
