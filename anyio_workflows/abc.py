@@ -9,6 +9,16 @@ from typing import Literal, Protocol, Self
 
 import attrs
 
+from ._observer import (
+    AttemptEnd,
+    AttemptStatus,
+    ObservedAttempt,
+    ObservedRun,
+    Observer,
+    RunEnd,
+    RunEndStatus,
+)
+
 RunStatus = Literal[
     "running", "completed", "failed", "timed_out", "cancelled", "cancelled_by_user", "put_away"
 ]
@@ -221,4 +231,17 @@ class CheckpointStore(Protocol):
         await self.aclose()
 
 
-__all__ = ("CheckpointStore", "Record", "RunInfo", "RunStatus", "record_id")
+__all__ = (
+    "AttemptEnd",
+    "AttemptStatus",
+    "CheckpointStore",
+    "ObservedAttempt",
+    "ObservedRun",
+    "Observer",
+    "Record",
+    "RunEnd",
+    "RunEndStatus",
+    "RunInfo",
+    "RunStatus",
+    "record_id",
+)

@@ -24,7 +24,10 @@ html_title = f"anyio_workflows {release}"
 nitpicky = True
 # No inventory of another project is fetched: the build must not need a network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(anyio|asyncio|attrs?|collections|contextlib|enum|hypothesis|os|rich|trio|types|typing)\..*"),
+    (
+        "py:.*",
+        r"(anyio|asyncio|attrs?|collections|contextlib|enum|hypothesis|opentelemetry|os|rich|trio|types|typing)\..*",
+    ),
     ("py:class", r"datetime\.datetime"),
     (
         "py:(class|exc|obj)",

@@ -55,6 +55,26 @@ class Graph:
         """Return the places of the steps that get an event of exactly *event_type*, in order of declaration."""
         return tuple(index for index, step in enumerate(self.steps) if step.takes(event_type))
 
+    # What draws a graph is loaded by those who look at one, and builds upon this module.
+
+    def to_svg(self) -> str:
+        """Return it as an SVG image, the same each time; ``to_mermaid`` and ``to_dot`` are for other programs to draw."""
+        from .svg import to_svg  # noqa: PLC0415
+
+        return to_svg(self)
+
+    def to_html(self) -> str:
+        """Return it as a page of HTML that loads nothing from elsewhere: the image, and a table of the steps."""
+        from .page import to_html  # noqa: PLC0415
+
+        return to_html(self)
+
+    def _repr_mimebundle_(self, **_options: object) -> dict[str, str]:
+        """Show it in a notebook."""
+        from .page import to_text  # noqa: PLC0415
+
+        return {"image/svg+xml": self.to_svg(), "text/plain": to_text(self)}
+
 
 def build_graph(
     name: str,

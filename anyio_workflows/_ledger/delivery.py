@@ -40,6 +40,7 @@ class Delivery:
         "is_in_work",
         "lineage",
         "number",
+        "origin",
         "outputs",
         "put",
         "record",
@@ -79,6 +80,9 @@ class Delivery:
         """What a recorded run notes of it; None in others."""
         self.spent: list[tuple[Buffer, Entry]] | None = None
         """What an earlier attempt added and another execution took: not added again."""
+
+    origin: Any
+    """Which attempt has sent the event; set in a run that is observed, and there only."""
 
 
 class Desk:

@@ -92,7 +92,7 @@ class WorkflowCheckpointer:
             checkpoint: Of any run of this workflow; it may be used any number of times.
             allow_changed: Also if the workflow's steps or events have changed since; what has no place any more is an
                 error.
-            **options: ``run_id``, ``timeout`` and ``stream_buffer``, as for `Workflow.run`.
+            **options: ``run_id``, ``timeout``, ``stream_buffer`` and ``observers``, as for `Workflow.run`.
 
         Raises:
             CheckpointError: It is of another workflow, or of this one when it had other steps or events; the
@@ -122,7 +122,7 @@ class WorkflowCheckpointer:
             run_id: Of a run of this workflow.
             allow_changed: Also if the workflow's steps or events have changed since; what has no place any more is an
                 error.
-            **options: ``timeout`` and ``stream_buffer``, as for `Workflow.run`.
+            **options: ``timeout``, ``stream_buffer`` and ``observers``, as for `Workflow.run`.
 
         Raises:
             UnknownRunError: The store has no such run.

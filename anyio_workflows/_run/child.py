@@ -2,12 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from .._events import ChildDispatchEvent, ChildEvent, Event, InputRequiredEvent, InternalDispatchEvent
+from .._events import (
+    ChildDispatchEvent,
+    ChildEvent,
+    Event,
+    InputRequiredEvent,
+    InternalDispatchEvent,
+    StepStateChanged,
+)
 from .stream import EventStream
 from .worker import Execution, Parked
 
 if TYPE_CHECKING:  # each is made of the other
     from .run import Run
+    from .watching import Watch
 
 
 class Host:
@@ -54,17 +62,20 @@ class ForwardedStream(EventStream):
     `ChildEvent`.
     """
 
-    __slots__ = ("_host", "_run_id")
+    __slots__ = ("_host", "_run_id", "_watch")
 
-    def __init__(self, host: Host, run_id: str) -> None:
+    def __init__(self, host: Host, run_id: str, watch: "Watch | None" = None) -> None:
         super().__init__()
         self._host = host
         self._run_id = run_id
+        self._watch = watch
 
     def append(self, event: Event) -> None:
         """Write *event* to the stream of the host's run."""
         if self.is_sealed:
             return
+        if self._watch is not None and not isinstance(event, StepStateChanged):
+            self._watch.event_written(event)
         stream = self._host.run.stream
         if isinstance(event, InputRequiredEvent):
             stream.append(event)

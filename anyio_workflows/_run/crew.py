@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from .._declare.signature import CallShape
 from .._errors import WorkflowTimeoutError
-from .._events import Event, StepState
+from .._events import Event
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
 from .._ledger.plan import Node
@@ -130,12 +130,10 @@ class Crew(Tokens):
             delivery.began = now
             delivery.worker = worker
             node = inbox.node
-            if self.is_traced:
-                self.traced(delivery, StepState.RUNNING, None)
+            context = self.begins(delivery, worker) if self.is_traced else copy_context()
             execution = self.make_execution(delivery, worker) if node.wants_context else None
             try:
                 if node.is_simple:
-                    context = copy_context()
                     shape = node.shape
                     if shape is _EVENT:
                         body = node.call(delivery.event)
@@ -152,11 +150,11 @@ class Crew(Tokens):
                     else:
                         output = await drive(self, execution, context, body, suspended_on)
                 else:
-                    output = await self._execute_specially(worker, node, execution, delivery)
+                    output = await self._execute_specially(worker, node, execution, delivery, context)
                 if ledger.outcome is not None:
                     return  # type: ignore[unreachable]  # decided while the body ran
                 if self.is_traced:
-                    self.traced(delivery, StepState.NOT_RUNNING, output)
+                    self.ends(delivery, output)
                 stops = ledger.commit(delivery, output)
             except BaseException as error:  # noqa: ASYNC103  # the user's body: whatever it raises is looked at
                 if self.failed(delivery, error):
@@ -304,25 +302,31 @@ class Crew(Tokens):
     # --- steps that are not plain coroutines
 
     async def _execute_specially(
-        self, worker: Worker, node: Node, execution: Execution | None, delivery: Delivery
+        self,
+        worker: Worker,
+        node: Node,
+        execution: Execution | None,
+        delivery: Delivery,
+        context: ContextVars,
     ) -> Any:
         """Run a step with a timeout, or one that is a plain function."""
         if delivery.first_began is None and node.retry_policy is not None:
             delivery.first_began = self.began_at(delivery)
         if node.timeout is None:
-            return await self._execute(node, execution, delivery)
+            return await self._execute(node, execution, delivery, context)
         with anyio.CancelScope(deadline=anyio.current_time() + node.timeout) as scope:
             worker.deadline = scope.deadline
             try:
-                return await self._execute(node, execution, delivery)
+                return await self._execute(node, execution, delivery, context)
             finally:
                 worker.deadline = None
         raise WorkflowTimeoutError(
             f"step {node.name!r} of {self.ledger.plan.name}", node.timeout, (node.name,)
         )
 
-    async def _execute(self, node: Node, execution: Execution | None, delivery: Delivery) -> Any:
-        context = self.base_context.copy()
+    async def _execute(
+        self, node: Node, execution: Execution | None, delivery: Delivery, context: ContextVars
+    ) -> Any:
         if node.is_async:
             body = call_step(node, execution, delivery.event)
         else:
@@ -368,5 +372,9 @@ class Crew(Tokens):
         """A task of the run ends by *error*, which is no step's; True if it stops here."""
 
     @abstractmethod
-    def traced(self, delivery: Delivery, state: StepState, output: object) -> None:
-        """An execution of a run that is traced began, or ended with *output*."""
+    def begins(self, delivery: Delivery, worker: Worker) -> ContextVars:
+        """An execution of a run that is traced begins; return the context variables for its body."""
+
+    @abstractmethod
+    def ends(self, delivery: Delivery, output: object) -> None:
+        """The body of an execution of a run that is traced has given *output*, which is not committed yet."""

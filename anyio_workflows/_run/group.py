@@ -20,8 +20,8 @@ from .places import Places
 from .run import Run
 from .workflow import Workflow, check_count, is_number
 
-if TYPE_CHECKING:  # loaded by programs that record
-    from ..abc import CheckpointStore, RunStatus
+if TYPE_CHECKING:  # loaded by programs that record, or observe
+    from ..abc import CheckpointStore, Observer, RunStatus
 
 _UNFINISHED: tuple["RunStatus", ...] = ("running", "cancelled", "put_away")
 
@@ -38,7 +38,7 @@ class Records(Protocol):
         """Return a run that is recorded."""
         ...
 
-    async def resume(self, run_id: str) -> WorkflowHandler:
+    async def resume(self, run_id: str, **options: Any) -> WorkflowHandler:
         """Return a run of the store, to go on."""
         ...
 
@@ -69,6 +69,7 @@ class RunGroup:
         workflows: Sequence[Workflow] = (),
         durability: Literal["sync", "async", "exit"] = "async",
         put_away_after: float | None = None,
+        observers: "Sequence[Observer]" = (),
     ) -> None:
         """Make a group; nothing runs before it is entered.
 
@@ -84,6 +85,8 @@ class RunGroup:
             durability: When runs are saved; see `WorkflowCheckpointer`.
             put_away_after: Seconds after which a run that only waits for a human is left to the store, and its memory
                 given back; `send_event` and `bring_back` let it go on. None keeps it.
+            observers: Who is told what its runs do, beside those of their workflows: instances of
+                `anyio_workflows.abc.Observer`.
 
         Raises:
             WorkflowRuntimeError: An argument has a wrong value.
@@ -108,6 +111,11 @@ class RunGroup:
         self._put_away_after = put_away_after
         self._away: dict[str, Records] = {}
         self._bringing = anyio.Lock()
+        self._observers: Sequence[Observer] = ()
+        if observers:
+            from .watching import observers_of  # noqa: PLC0415  # loaded by those who observe
+
+            self._observers = observers_of(observers)
         self._store = store
         self._durability: Literal["sync", "async", "exit"] = durability
         self._checkpointers: dict[Workflow, Records] = {}
@@ -194,7 +202,7 @@ class RunGroup:
             workflow: What to run.
             start_event: What it starts with; or give its fields as keywords.
             **options: As for `Workflow.run`: fields of the start event, ``state``, ``run_id``, ``timeout``,
-                ``stream_buffer``.
+                ``stream_buffer``, ``observers``.
 
         Raises:
             WorkflowRuntimeError: The group was not entered, is being left, belongs to another event loop or has too
@@ -214,6 +222,8 @@ class RunGroup:
             )
         checkpointer = self._checkpointer_of(workflow)
         run = workflow.run if checkpointer is None else checkpointer.run
+        if self._observers:
+            options["observers"] = (*self._observers, *options.get("observers", ()))
         handler = run(start_event, **options)
         self._take_in(handler, tasks, checkpointer)
         return handler
@@ -248,14 +258,13 @@ class RunGroup:
             It may or may not have been brought back.
         """
         async with self._bringing:
-            handler = self._live.get(run_id)
-            if handler is not None and handler._run.is_put_away:
+            # Its end is known a little before the group has let go of it.
+            while (handler := self._live.get(run_id)) is not None and handler._run.is_put_away:
                 await handler._wait_for_end()
-                handler = self._live.get(run_id)
             records = self._away.get(run_id)
             if handler is None and records is not None:
                 tasks = self._open_tasks()
-                handler = await records.resume(run_id)
+                handler = await records.resume(run_id, observers=self._observers)
                 del self._away[run_id]
                 self._take_in(handler, tasks, records)
         return handler or self[run_id]
@@ -300,7 +309,8 @@ class RunGroup:
                 if status == "put_away":
                     self._away[info.run_id] = checkpointer
                 else:
-                    self._take_in(await checkpointer.resume(info.run_id), tasks, checkpointer)
+                    handler = await checkpointer.resume(info.run_id, observers=self._observers)
+                    self._take_in(handler, tasks, checkpointer)
 
     def _open_tasks(self) -> TaskGroup:
         if self._tasks is None:

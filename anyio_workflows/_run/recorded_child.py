@@ -7,9 +7,7 @@ from .._checkpoint.notation import Notation
 from .._checkpoint.recorded import RecordedLedger
 from .._errors import CheckpointError
 from .._ledger.delivery import Delivery
-from .._ledger.ledger import Ledger
 from .._ledger.outcome import Outcome
-from .inbox import Inbox
 from .recorded_run import RecordedRun
 from .recording import Recording, Start
 
@@ -30,11 +28,9 @@ class RecordedChild(RecordedRun):
             self._start_event = None  # it goes on, from where it was
         super()._take_in_start()
 
-    def _new_ledger(self) -> Ledger:
-        self._recorded: RecordedLedger = self.recording.ledger(
-            self.plan, self.stream.append, Inbox, self._cause
-        )
-        return self._recorded
+    @property
+    def _root_cause(self) -> str:
+        return self._cause
 
     async def _begin_keeping(self) -> None:
         self._recorded.holds = self.saves_commits = self._of.saves_commits

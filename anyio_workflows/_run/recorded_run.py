@@ -10,7 +10,7 @@ from .._checkpoint.recorded import RecordedLedger
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
 from .._ledger.outcome import Completed, Failed, Outcome
-from ..abc import CheckpointStore, RunInfo
+from ..abc import CheckpointStore, RunInfo, record_id
 from . import log
 from .child import Host
 from .entries import Entries
@@ -60,16 +60,28 @@ class RecordedRun(Run):
 
     def _note_cut(self, cut: Cut) -> None:
         self.entries.add(cut)
+        if self.watch is not None:
+            self.watch.checkpoint_taken(record_id(self.run_id, cut.sequence), cut.step)
         if self._keeper is not None:
             self._keeper.note(cut)
 
     # --- what a run leaves to be filled in
 
     def _new_ledger(self) -> Ledger:
+        kind: Callable[..., RecordedLedger] = RecordedLedger
+        if self.watch is not None:
+            from .watching_recorded import WatchedRecordedLedger  # noqa: PLC0415  # loaded by those who observe
+
+            kind = partial(WatchedRecordedLedger, self.watch)
         self._recorded: RecordedLedger = self.recording.ledger(
-            self.plan, self.stream.append, Inbox, self.run_id
+            self.plan, self.stream.append, Inbox, self._root_cause, kind=kind
         )
         return self._recorded
+
+    @property
+    def _root_cause(self) -> str:
+        """Names the run in the keys of its executions."""
+        return self.run_id
 
     def wall_clock(self) -> float:
         """Return seconds since the epoch, UTC, as the history of the run has them."""

@@ -52,9 +52,15 @@ class Recording:
         )
 
     def ledger(
-        self, plan: Plan, publish: Callable[[Event], None], desk: Callable[..., Desk], run_id: str
+        self,
+        plan: Plan,
+        publish: Callable[[Event], None],
+        desk: Callable[..., Desk],
+        run_id: str,
+        *,
+        kind: Callable[..., RecordedLedger] = RecordedLedger,
     ) -> RecordedLedger:
-        """Return a ledger that notes what it does."""
+        """Return a ledger, of that *kind*, that notes what it does."""
 
         def say(event: Event) -> None:
             publish(event)
@@ -67,7 +73,7 @@ class Recording:
                     brief(event.event),
                 )
 
-        return RecordedLedger(plan, say, desk, self.notation.converter, history=self.history, run_id=run_id)
+        return kind(plan, say, desk, self.notation.converter, history=self.history, run_id=run_id)
 
     def check_stop(self) -> None:
         """Raise `CheckpointError` if what the run is said to have ended with ends no run."""

@@ -4,6 +4,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Container, Mapping
+from contextvars import Context as ContextVars
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import anyio
 import attrs
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from .._brief import brief
 from .._errors import (
     WorkflowStalledError,
     WorkflowTimeoutError,
@@ -48,6 +50,7 @@ from .worker import Execution, Parked, Worker
 
 if TYPE_CHECKING:
     from .._checkpoint.document import Checkpoint  # loaded by programs that record
+    from .watching import Watch  # loaded by programs that observe
     from .workflow import Workflow  # which makes runs
 
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
@@ -76,6 +79,7 @@ class Run(Attempts):
         "_shared_state",
         "_start_event",
         "_state",
+        "_tells_steps",
         "_traceback",
         "awaits",
         "body",
@@ -90,6 +94,7 @@ class Run(Attempts):
         "rests",
         "stream",
         "was_awaited",
+        "watch",
     )
 
     active: int
@@ -98,7 +103,7 @@ class Run(Attempts):
     saves_commits: bool
     spawned: int
 
-    def __init__(  # a line for each thing it knows
+    def __init__(  # noqa: PLR0915  # a line for each thing it knows
         self,
         plan: Plan,
         start_event: Event | None,
@@ -109,23 +114,25 @@ class Run(Attempts):
         stream_buffer: int | None,
         places: tuple[Places, ...] = (),
         is_verbose: bool = False,
+        watch: "Watch | None" = None,
         host: Host | None = None,
     ) -> None:
         self.plan: Plan = plan
         self._run_id = run_id
+        self.watch: Watch | None = watch
+        """Who is told what it does."""
         self.host: Host | None = host
         """The execution of another run that this one is a part of."""
         self.children: list[Run] | None = None
         """Runs that are part of executions of this one."""
-        self.stream: EventStream = (
-            EventStream(stream_buffer) if host is None else ForwardedStream(host, self.run_id)
-        )
+        self.stream: EventStream = self._new_stream(stream_buffer)
         self.on_waiting_for_human: Callable[[], None] | None = None
         """Called when it has come to rest and only a human can let it go on."""
         self.rests: int = 0
         """How often it has come to rest."""
         super().__init__(self._new_ledger())
-        self.is_traced = is_verbose
+        self.is_traced = is_verbose or watch is not None
+        self._tells_steps = is_verbose
         self.is_verbose: bool = is_verbose
         self.failures: list[BaseException] = []
         self.is_open: bool = False
@@ -274,6 +281,8 @@ class Run(Attempts):
             place.wake()
         if self.is_verbose:
             log.info("%s: run %s has ended: %s", self.name, self.run_id, type(self.ledger.outcome).__name__)
+        if self.watch is not None:
+            self.watch.run_ended(self.ledger.outcome, self._error)
 
     def limit_by(self, places: Places) -> None:
         """Let the run wait for a place among *places* first."""
@@ -281,7 +290,14 @@ class Run(Attempts):
 
     def prepare(self, parent: "Run | None") -> None:
         """Take the start event in, so that it comes before any other, and note the run this one is nested in."""
-        self._take_in_start()
+        if self.watch is not None:
+            self.watch.run_started(self.run_id, self.name, None if parent is None else parent.run_id)
+        try:
+            self._take_in_start()
+        except BaseException as error:
+            if self.watch is not None:  # whoever was told of its start is told of its end
+                self.watch.run_ended(Failed(error), error)
+            raise
         self.parent = parent
         if parent is not None:
             parent.note_await(self)
@@ -523,23 +539,54 @@ class Run(Attempts):
 
     def trace(self) -> None:
         """Write each execution to the stream from now on."""
-        self.is_traced = True
+        self.is_traced = self._tells_steps = True
 
-    def traced(self, delivery: Delivery, state: StepState, output: object) -> None:
-        """Write the beginning or end of an execution to the stream, and to the log if the workflow is verbose."""
+    def begins(self, delivery: Delivery, worker: Worker) -> ContextVars:
+        """Tell that an execution begins; return the context variables for its body."""
+        context = self.base_context.copy()
+        if self._tells_steps:
+            which = "" if delivery.attempt == 1 else f", attempt {delivery.attempt}"
+            self._tell_step(delivery, StepState.RUNNING, None, f"begins{which}")
+        if self.watch is not None:
+            self.watch.attempt_started(delivery, worker, context)
+        return context
+
+    def ends(self, delivery: Delivery, output: object) -> None:
+        """Tell that an execution ends; those who observe are told by the ledger, when it is committed."""
+        if self._tells_steps:
+            result = None if output is None else type(output).__name__
+            self._tell_step(
+                delivery, StepState.NOT_RUNNING, result, f"gave {result}" if result else "returned"
+            )
+
+    def _raised(self, delivery: Delivery, error: BaseException) -> None:
+        """Tell that an execution ends by *error*, whatever follows from that."""
+        was_cancelled = isinstance(error, anyio.get_cancelled_exc_class()) and (
+            delivery.is_cancelled or self.ledger.outcome is not None or self._is_cancelled()
+        )
+        if self._tells_steps:
+            how = (
+                "was cancelled" if was_cancelled else f"failed in attempt {delivery.attempt} ({brief(error)})"
+            )
+            self._tell_step(delivery, StepState.NOT_RUNNING, None, how)
+        if self.watch is not None:
+            self.watch.attempt_failed(delivery, error, was_cancelled=was_cancelled)
+
+    def _tell_step(
+        self, delivery: Delivery, state: StepState, output_event_name: str | None, how: str
+    ) -> None:
+        """Write it to the stream, and to the log if the workflow is verbose."""
         step, given = delivery.desk.node.name, type(delivery.event).__name__
-        result = None if output is None else type(output).__name__
         self.stream.append(
             StepStateChanged(
                 name=step,
                 step_state=state,
                 worker_id=str(delivery.number),
                 input_event_name=given,
-                output_event_name=result,
+                output_event_name=output_event_name,
             )
         )
         if self.is_verbose:
-            how = "begins" if state is StepState.RUNNING else f"gave {result}" if result else "returned"
             log.info("%s: step %s %s, at %s", self.name, step, how, given)
 
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
@@ -577,6 +624,8 @@ class Run(Attempts):
         host = Host(self, execution, name)
         run_id = f"{self.run_id}/{delivery.number}/{name}"
         options = {**options, "run_id": run_id}
+        if self.watch is not None:
+            options["observers"] = self.watch.observers
         child = workflow._new_run(start_event, options, self._child_maker(host, delivery, key, workflow))
         child.is_traced = self.is_traced
         if self.children is None:
@@ -605,7 +654,14 @@ class Run(Attempts):
 
     # --- what a run that is recorded fills in
 
+    def _new_stream(self, limit: int | None) -> EventStream:
+        if self.host is not None:
+            return ForwardedStream(self.host, self.run_id, self.watch)
+        return EventStream(limit) if self.watch is None else self.watch.stream(limit)
+
     def _new_ledger(self) -> Ledger:
+        if self.watch is not None:
+            return self.watch.ledger(self.plan, self.stream.append, Inbox)
         kind: type[Ledger] = Ledger
         if self.plan.has_retries:
             kind = MatchingLedger

@@ -16,8 +16,10 @@ from .handler import WorkflowHandler
 from .places import Places
 from .run import Run
 
-if TYPE_CHECKING:  # loaded by programs that record
+if TYPE_CHECKING:  # loaded by programs that record, or observe
     from .._checkpoint.notation import Notation
+    from .._observer import Observer
+    from .watching import Watch
 
 
 RunT = TypeVar("RunT", bound=Run)
@@ -58,6 +60,7 @@ class Workflow(DeclaredWorkflow):
         workflow_name: str | None = None,
         skip_graph_checks: Collection[str] | None = None,
         extra_events: Sequence[type[Event]] = (),
+        observers: "Sequence[Observer]" = (),
     ) -> None:
         """Validate the graph.
 
@@ -69,10 +72,12 @@ class Workflow(DeclaredWorkflow):
             workflow_name: Name for messages; by default that of the class.
             skip_graph_checks: Mistakes to allow: ``"reachability"``, ``"terminal_event"``, ``"dead_end"``.
             extra_events: Event classes that no annotation names but that are sent.
+            observers: Who is told what its runs do: instances of `anyio_workflows.abc.Observer`.
 
         Raises:
             WorkflowConfigurationError: Among the mistakes is one of the start or stop event.
             WorkflowValidationError: The steps do not fit together; all mistakes are named.
+            WorkflowRuntimeError: An argument has a wrong value.
         """
         check_seconds("timeout", timeout)
         if num_concurrent_runs is not None:
@@ -81,6 +86,11 @@ class Workflow(DeclaredWorkflow):
         self._verbose = verbose
         self._skip_graph_checks = frozenset(skip_graph_checks or ())
         self._extra_events = tuple(extra_events)
+        self._observers: Sequence[Observer] = ()
+        if observers:
+            from .watching import observers_of  # noqa: PLC0415  # loaded by those who observe
+
+            self._observers = observers_of(observers)
         self._workflow_name = workflow_name or type(self).__qualname__.rpartition("<locals>.")[2]
         what = f"num_concurrent_runs of {self._workflow_name}"
         self._places = (Places(num_concurrent_runs, what),) if num_concurrent_runs is not None else ()
@@ -111,6 +121,10 @@ class Workflow(DeclaredWorkflow):
     def events(self) -> tuple[type[Event], ...]:
         """Every event class that is known."""
         return self.graph.events
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        """Show its graph in a notebook."""
+        return self.graph._repr_mimebundle_(**options)
 
     def validate(self) -> None:
         """Look for mistakes in the declaration; done when it is constructed, and at `run` if steps were added.
@@ -175,6 +189,7 @@ class Workflow(DeclaredWorkflow):
         timeout: float | _Unset | None = _UNSET,
         stream_buffer: int | None = None,
         checkpoints: bool = False,
+        observers: "Sequence[Observer]" = (),
         **fields: Any,
     ) -> WorkflowHandler:
         """Return a run, not yet started: await it, enter it, or give it to a task group or a `RunGroup`.
@@ -188,6 +203,7 @@ class Workflow(DeclaredWorkflow):
             stream_buffer: Events that its stream keeps; by default all, for as long as the handler lives.
             checkpoints: Record it, so that `WorkflowHandler.checkpoint` can cut it at any moment. What it notes is kept
                 in memory; `WorkflowCheckpointer` keeps its checkpoints as well, and has a store.
+            observers: Who is told what it does, beside the workflow's own.
             **fields: Fields of the start event.
 
         Raises:
@@ -196,7 +212,13 @@ class Workflow(DeclaredWorkflow):
             WorkflowValidationError: Steps were added that do not fit, or with *checkpoints* a field of an event or of
                 the state cannot be written down.
         """
-        options = {"state": state, "run_id": run_id, "timeout": timeout, "stream_buffer": stream_buffer}
+        options = {
+            "state": state,
+            "run_id": run_id,
+            "timeout": timeout,
+            "stream_buffer": stream_buffer,
+            "observers": observers,
+        }
         make: Callable[..., Run] = Run
         if checkpoints:
             # What writes events down is loaded by those who record.
@@ -216,11 +238,11 @@ class Workflow(DeclaredWorkflow):
 
     def _new_run_from(self, options: Mapping[str, Any], make: Callable[..., RunT]) -> RunT:
         """Return a run that goes on from what *make* has; it has a start event and a state already."""
-        unknown = sorted(set(options) - {"run_id", "timeout", "stream_buffer"})
+        unknown = sorted(set(options) - {"run_id", "timeout", "stream_buffer", "observers"})
         if unknown:
             raise WorkflowRuntimeError(
                 f"a run of {self._workflow_name} that goes on got {', '.join(unknown)}; it has its start event and "
-                f"its state, give run_id=, timeout= and stream_buffer= only"
+                f"its state, give run_id=, timeout=, stream_buffer= and observers= only"
             )
         as_run, _ = self._as_run(options)
         return make(start_event=None, **as_run)
@@ -232,6 +254,7 @@ class Workflow(DeclaredWorkflow):
         state, run_id, stream_buffer = (
             fields.pop(name, None) for name in ("state", "run_id", "stream_buffer")
         )
+        observers = fields.pop("observers", ())
         timeout = fields.pop("timeout", _UNSET)
         if timeout is _UNSET:
             timeout = self._timeout
@@ -249,8 +272,17 @@ class Workflow(DeclaredWorkflow):
             "stream_buffer": stream_buffer,
             "places": self._places,
             "is_verbose": self._verbose,
+            "watch": self._new_watch(observers),
         }
         return as_run, fields
+
+    def _new_watch(self, observers: "Sequence[Observer]") -> "Watch | None":
+        """Return who is told what a run does, None if nobody is."""
+        if not observers and not self._observers:
+            return None
+        from .watching import Watch, observers_of  # noqa: PLC0415  # loaded by those who observe
+
+        return Watch(observers_of(self._observers, observers))
 
     def _start_event(
         self, kind: type[StartEvent], given: StartEvent | None, fields: dict[str, Any]
