@@ -13,6 +13,7 @@ import attrs
 from .._errors import WorkflowValidationError
 from .._events import Event, StopEvent
 from .annotations import Scope, scope_of
+from .executors import step_problems
 from .options import StepOptions
 from .signature import CallShape, ContextParameter, read_signature
 from .wording import name_of
@@ -49,7 +50,7 @@ class StepDeclaration:
     """What the engine calls."""
 
     is_async: bool
-    """Calling it gives an awaitable; otherwise it runs in a worker thread."""
+    """Calling it gives an awaitable; otherwise it runs in a worker thread, or in its executor."""
 
     is_method: bool
     """Its first parameter is the workflow; False for a free function."""
@@ -89,6 +90,9 @@ class StepDeclaration:
 
     limiter: Any
     """A capacity limiter to share, a function that makes one per event loop, or None."""
+
+    executor: Any = None
+    """An executor that it runs in, a function that makes one, or None."""
 
     skip_graph_checks: frozenset[str]
     """Checks of the graph that leave this step alone."""
@@ -191,12 +195,16 @@ def _declaration(function: FunctionType, options: StepOptions, workflow: object)
     ]
     problems = [f"{where} {problem}" for problem in said]
     signature = read_signature(function, is_method=is_method, scope=scope, where=where, problems=problems)
+    is_async = _is_async(function)
+    context = signature.context_parameter if signature is not None else None
+    found = step_problems(function, options.executor, is_async=is_async, context_parameter=context)
+    problems.extend(f"{where} {problem}" for problem in found)
     if signature is None or problems:
         raise WorkflowValidationError(problems)
     return StepDeclaration(
         name=function.__name__,
         function=function,
-        is_async=_is_async(function),
+        is_async=is_async,
         is_method=is_method,
         **options.settled(),
         **signature._asdict(),
@@ -215,6 +223,7 @@ def step(
     max_pending: int | None = None,
     timeout: float | None = None,
     limiter: object | None = None,
+    executor: object | None = None,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -229,6 +238,7 @@ def step(
     max_pending: int | None = None,
     timeout: float | None = None,
     limiter: object | None = None,
+    executor: object | None = None,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -248,6 +258,10 @@ def step(
         timeout: Seconds that one attempt may take.
         limiter: A ``CapacityLimiter`` shared with other steps, runs or workflows, or a function without
             arguments that makes one, which is called once for each event loop.
+        executor: Run the step, a plain ``def`` that takes an event only, in this executor of `concurrent.futures`
+            instead of a worker thread; whoever made it shuts it down. Or a function without arguments that makes
+            one, which is called when it is first needed, and once for all steps of the process that have it; it is
+            called again after its executor has broken, and what it made ends with the process.
         waits_for: Event types that the step waits for with ``ctx.wait_for_event``, so that the graph knows.
         accept_event_subclasses: Take subclasses of the accepted types too.
         skip_graph_checks: Mistakes of the graph to allow here: ``"reachability"``, ``"terminal_event"``,
@@ -261,6 +275,7 @@ def step(
         max_pending=max_pending,
         timeout=timeout,
         limiter=limiter,
+        executor=executor,
         waits_for=waits_for,
         accept_event_subclasses=accept_event_subclasses,
         skip_graph_checks=skip_graph_checks,
