@@ -1,7 +1,9 @@
 """`WorkflowTestRunner`: what a run gave, for a test to look at."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -127,7 +129,13 @@ def test_it_needs_nothing_but_the_library_itself(name: str) -> None:
     program = (
         f"import sys; sys.modules[{name!r}] = None; from anyio_workflows.testing import WorkflowTestRunner"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    package = Path(testing.__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(package)},
+        check=True,
+        timeout=30,
+    )
 
 
 def test_a_name_that_the_testing_module_does_not_have_is_an_attribute_error() -> None:

@@ -258,7 +258,7 @@ def step(
         timeout: Seconds that one attempt may take.
         limiter: A ``CapacityLimiter`` shared with other steps, runs or workflows, or a function without
             arguments that makes one, which is called once for each event loop.
-        executor: Run the step, a plain ``def`` that takes an event only, in this executor of `concurrent.futures`
+        executor: Run the step, a plain ``def`` that takes an event only, in this executor of ``concurrent.futures``
             instead of a worker thread; whoever made it shuts it down. Or a function without arguments that makes
             one, which is called when it is first needed, and once for all steps of the process that have it; it is
             called again after its executor has broken, and what it made ends with the process.
