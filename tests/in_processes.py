@@ -13,7 +13,7 @@ made: list[ProcessPoolExecutor] = []
 
 def processes() -> ProcessPoolExecutor:
     """Make a pool whose processes are no forks of one that has threads."""
-    made.append(ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver")))
+    made.append(ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")))
     return made[-1]
 
 
@@ -70,4 +70,4 @@ def give_a_lock() -> object:
 
 
 def misspell() -> None:
-    Number(valeu=3)  # type: ignore[call-arg]
+    Number(amount=3)  # type: ignore[call-arg]

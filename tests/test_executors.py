@@ -204,7 +204,7 @@ async def test_an_exception_comes_back_as_itself(one_thread: ThreadPoolExecutor)
 @submits_to_processes
 async def test_our_own_errors_come_back_from_another_process() -> None:
     """One that could be pickled but not unpickled would break the whole pool."""
-    with anyio.fail_after(20), pytest.raises(EventFieldsError, match="'valeu'") as caught:
+    with anyio.fail_after(20), pytest.raises(EventFieldsError, match="'amount'") as caught:
         await Doing().run(call=in_processes.misspell)
     assert caught.value.missing == ("value",)
 
@@ -228,13 +228,16 @@ async def test_a_result_that_cannot_be_pickled_is_the_failure_of_its_execution()
 async def test_an_error_of_the_functions_own_is_not_taken_for_one_of_pickling(
     error: Exception, one_thread: ThreadPoolExecutor
 ) -> None:
-    """Although its workflow could not be pickled either."""
+    """Although it could not be pickled either, in an executor that does so."""
 
-    def fail() -> None:
+    class Raising(Workflow): ...
+
+    @step(workflow=Raising, executor=one_thread)
+    def fail(ev: StartEvent) -> StopEvent:
         raise error
 
     with anyio.fail_after(5), pytest.raises(type(error)) as caught:
-        await calling(one_thread, fail).run()
+        await Raising().run()
     assert caught.value is error
 
 
@@ -244,6 +247,29 @@ async def test_a_method_does_not_go_to_another_process() -> None:
     with anyio.fail_after(20), pytest.raises(WorkflowRuntimeError, match="step 'work' is a method") as caught:
         await AsMethod().run()
     assert "@step(workflow=..., executor=...)" in str(caught.value)
+
+
+async def test_an_executor_that_only_says_that_it_could_not_pickle_is_explained() -> None:
+    """As loky's does, which has the reason in a text."""
+
+    class Loky(ThreadPoolExecutor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(PicklingError("Could not pickle the task to send it to the workers."))
+            return future
+
+    class AsFunction(Workflow): ...
+
+    @step(workflow=AsFunction, executor=Loky)
+    def work(ev: StartEvent) -> StopEvent: ...  # type: ignore[empty-body]
+
+    for flow, message in (
+        (AsFunction(), "could not be sent to its executor, which pickles it: .*work"),
+        (calling(Loky, int), "step 'work' is a method"),
+    ):
+        with anyio.fail_after(5), pytest.raises(WorkflowRuntimeError, match=message) as caught:
+            await flow.run()
+        assert isinstance(caught.value.__cause__, PicklingError)
 
 
 @submits_to_processes
@@ -279,6 +305,46 @@ async def test_a_pool_that_broke_before_the_call_is_made_anew_too() -> None:
             await flow.run()
         assert await flow.run() == 0
     assert len(pools) == 3
+
+
+async def test_one_that_hears_late_of_a_broken_pool_does_not_throw_away_the_new_one() -> None:
+    class ByHand(Executor):
+        def __init__(self) -> None:
+            self.futures: list[Future[StopEvent]] = []
+            pools.append(self)
+
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            self.futures.append(Future())
+            return self.futures[-1]
+
+    pools: list[ByHand] = []
+    flow = calling(ByHand, int)
+    results: list[Any] = []
+
+    async def run() -> None:
+        try:
+            results.append(await flow.run())
+        except BrokenExecutor as error:
+            results.append(type(error))
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+
+            async def one_more() -> None:
+                tasks.start_soon(run)
+                await anyio.wait_all_tasks_blocked()
+
+            await one_more()
+            await one_more()
+            for number in range(2):
+                pools[0].futures[number].set_exception(BrokenExecutor())
+                while len(results) == number:
+                    await checkpoint()
+                await one_more()
+            assert [len(pool.futures) for pool in pools] == [2, 2]
+            for future in pools[1].futures:
+                future.set_result(StopEvent(result="done"))
+    assert results == [BrokenExecutor, BrokenExecutor, "done", "done"]
 
 
 async def test_a_broken_executor_of_the_users_stays_broken() -> None:
@@ -498,8 +564,8 @@ def test_a_forked_process_makes_executors_of_its_own(monkeypatch: pytest.MonkeyP
     parents = executors._executor_of(make, "work")
     assert executors._executor_of(make, "work") is parents
     monkeypatch.setattr("os.getpid", lambda: -1)
-    childs = executors._executor_of(make, "work")
-    assert childs is not parents
+    own = executors._executor_of(make, "work")
+    assert own is not parents
     del executors._made[-1]
 
 

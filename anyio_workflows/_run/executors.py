@@ -100,17 +100,20 @@ class InExecutor:
                     del made[self._given]
 
     def _explain_pickling(self, error: Exception, arguments: tuple[Any, ...]) -> None:
-        from pickle import dumps  # noqa: PLC0415  # see look_at
+        from pickle import PicklingError, dumps  # noqa: PLC0415  # see look_at
 
         # An executor says no more than a function would that raises the same, so we try what it has tried.
         try:
             dumps((self._function, arguments))
         except Exception as why:  # noqa: BLE001  # whatever it raises, we compare it
-            if type(why) is type(error) and str(why) == str(error):
-                raise WorkflowRuntimeError(
-                    f"step {self.name!r} could not be sent to its executor, which pickles it: {error}; the function "
-                    f"must stand at the top of a module, under its own name, and events must have picklable values"
-                ) from error
+            if isinstance(error, PicklingError) or (type(why) is type(error) and str(why) == str(error)):
+                raise (why if isinstance(why, WorkflowRuntimeError) else self._unpicklable(why)) from error
+
+    def _unpicklable(self, why: Exception) -> WorkflowRuntimeError:
+        return WorkflowRuntimeError(
+            f"step {self.name!r} could not be sent to its executor, which pickles it: {why}; the function must stand "
+            f"at the top of a module, under its own name, and events must have picklable values"
+        )
 
 
 class _Here:

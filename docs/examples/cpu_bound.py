@@ -1,4 +1,5 @@
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import anyio
 
@@ -30,7 +31,8 @@ class Primes(Workflow):
 
 
 def processes() -> ProcessPoolExecutor:  # called when the first event comes
-    return ProcessPoolExecutor(max_workers=2)
+    # Before Python 3.14 Linux forks by default, and the fork of a process with threads can hang.
+    return ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn"))
 
 
 @step(workflow=Primes, num_workers=2, executor=processes)
