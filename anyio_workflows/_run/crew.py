@@ -20,6 +20,7 @@ from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
 from .._ledger.plan import Node
 from .calling import call_step, drive
+from .executors import run_in_executor
 from .inbox import Inbox
 from .threads import run_in_thread
 from .tokens import Tokens
@@ -330,8 +331,9 @@ class Crew(Tokens):
         if node.is_async:
             body = call_step(node, execution, delivery.event)
         else:
-            body = run_in_thread(call_step, node, execution, delivery.event)
-            execution = None  # its body runs in a thread; the task here only waits for that
+            run_elsewhere = run_in_thread if node.declaration.executor is None else run_in_executor
+            body = run_elsewhere(call_step, node, execution, delivery.event)
+            execution = None  # its body runs elsewhere; the task here only waits for that
         if execution is not None:
             execution._is_driven = True
         try:

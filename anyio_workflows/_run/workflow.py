@@ -6,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._brief import brief
+from .._declare.step import StepDeclaration
 from .._declare.workflow import DeclaredWorkflow
 from .._errors import WorkflowRuntimeError, WorkflowValidationError
 from .._events import Event, StartEvent, StopEvent
 from .._graph.model import Graph, build_graph
 from .._ledger.plan import Node, Plan
 from .._ledger.state import RunState
+from .executors import InExecutor
 from .handler import WorkflowHandler
 from .places import Places
 from .run import Run
@@ -150,11 +152,12 @@ class Workflow(DeclaredWorkflow):
                 workflow=self._workflow_name,
             )
         state_type = next(iter(state_types), None)
-        nodes = tuple(
-            Node(index, step, step.function.__get__(self) if step.is_method else step.function)
-            for index, step in enumerate(declarations)
-        )
+        nodes = tuple(Node(index, step, self._call_of(step)) for index, step in enumerate(declarations))
         self._plan = Plan(self._workflow_name, graph, nodes, state_type)
+
+    def _call_of(self, step: StepDeclaration) -> Callable[..., Any]:
+        call = step.function.__get__(self) if step.is_method else step.function
+        return call if step.executor is None else InExecutor(step, call)
 
     def _current_plan(self) -> Plan:
         if "_plan_version" not in self.__dict__:
