@@ -193,7 +193,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             The event is not sent.
         """
         crew = self._live("send")
-        await crew.hop()
+        await crew.hop(self)
         source = f"step {self.step_name!r}"
         waited_for: Inbox | None = None
         while (inbox := _full_inbox(crew, event, step, source)) is not None:
@@ -218,6 +218,17 @@ class Context(Execution, ContextParameter, Generic[StateT]):
                     inbox.senders.popleft().wake()
                 raise
         self.send_event(event, step)
+
+    async def checkpoint(self) -> None:
+        """Let other tasks, timeouts and cancellation have their turn; in a run that is explored, whoever is chosen.
+
+        Raises:
+            WorkflowRuntimeError: The execution has ended.
+
+        Cancellation:
+            Nothing has happened.
+        """
+        await self._live("checkpoint").pause(self, "checkpoint")
 
     def collect_events(
         self, ev: Event, expected: Expected[EventT], buffer_id: str | None = None
@@ -309,7 +320,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         )
         if wait.answer is not None:
             try:
-                await crew.hop()
+                await crew.hop(self)
             except BaseException:
                 crew.ledger.give_back(wait)
                 raise
@@ -425,6 +436,10 @@ class ThreadContext(Context[StateT]):
     def send(self, event: Event, step: str | None = None) -> NoReturn:  # noqa: ARG002
         """Not available in a thread."""
         raise self._not_in_a_thread("send")
+
+    def checkpoint(self) -> NoReturn:
+        """Not available in a thread."""
+        raise self._not_in_a_thread("checkpoint")
 
     def collect_events(
         self, ev: Event, expected: Expected[EventT], buffer_id: str | None = None

@@ -4,6 +4,7 @@ The ledger says what may start; the crew starts it. What follows from a failure,
 come to rest is decided by the run, which fills in the abstract methods.
 """
 
+import math
 from abc import abstractmethod
 from contextvars import Context as ContextVars
 from time import perf_counter
@@ -13,12 +14,14 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from .._brief import brief
 from .._declare.signature import CallShape
 from .._errors import WorkflowTimeoutError
 from .._events import Event
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
 from .._ledger.plan import Node
+from .._turnstile import Point, PointKind, Turnstile, turnstile
 from .calling import call_step, drive
 from .executors import run_in_executor
 from .inbox import Inbox
@@ -49,6 +52,7 @@ class Crew(Tokens):
         "saves_commits",
         "spawned",
         "tasks",
+        "turnstile",
     )
 
     active: int
@@ -66,8 +70,12 @@ class Crew(Tokens):
         """Whether anybody wants to know of each execution."""
         self.saves_commits: bool = False
         """Whether what an execution gives goes out only when its commit is on disk."""
+        self.turnstile: Turnstile | None = turnstile.get()
+        """What decides who goes on, in a run that is explored."""
         self._hops = 0
-        self._stretch_end = 0.0
+        self._stretch_end = (
+            0.0 if self.turnstile is None else -math.inf
+        )  # then every step of the engine is a stretch
         self._idle: list[Worker] = []
 
     def set_out(self, base_context: ContextVars, deadline: float) -> None:
@@ -118,8 +126,7 @@ class Crew(Tokens):
                 await self.stand_in_line(worker, inbox)
             # With the tokens in hand: who gave them back first would come behind those who did not.
             now = perf_counter()
-            if self._hops >= _HOPS or now > self._stretch_end:
-                await self.breathe()
+            if (self._hops >= _HOPS or now > self._stretch_end) and await self.breathe(inbox.node.name):
                 continue
             if worker.is_starting:
                 worker.is_starting = False
@@ -155,6 +162,10 @@ class Crew(Tokens):
                 if ledger.outcome is not None:
                     return  # type: ignore[unreachable]  # decided while the body ran
                 if self.is_traced:
+                    if self.turnstile is not None:
+                        await self.turnstile.reach(Point("end", _name(delivery)))
+                        if ledger.outcome is not None:
+                            return  # type: ignore[unreachable]  # decided meanwhile
                     self.ends(delivery, output)
                 stops = ledger.commit(delivery, output)
             except BaseException as error:  # noqa: ASYNC103  # the user's body: whatever it raises is looked at
@@ -209,22 +220,41 @@ class Crew(Tokens):
                 return True
         return False
 
-    async def breathe(self) -> None:
-        """End the stretch: start what may start, and let other tasks, timeouts and cancellation have their turn."""
+    async def breathe(self, step: str) -> bool:
+        """End the stretch: start what may start, and let other tasks, timeouts and cancellation have their turn.
+
+        Returns:
+            Whether the worker of *step* that asks has to look again what it does next.
+        """
         self.flush()
+        if self.turnstile is not None:
+            await self.turnstile.reach(Point("begin", step))
+            return self.ledger.outcome is not None
         await checkpoint()
         self.breathed()
+        return True
 
     def breathed(self) -> None:
         """Note that other tasks have had their turn."""
+        if self.turnstile is not None:
+            return
         self._hops = 0
         self._stretch_end = perf_counter() + _STRETCH
 
-    async def hop(self) -> None:
-        """Count an await on a Context as a hop: a checkpoint is made when the stretch is over."""
+    async def hop(self, execution: Execution) -> None:
+        """Count an await on the Context *execution* as a hop: a checkpoint is made when the stretch is over."""
         self._hops += 1
         if self._hops >= _HOPS or self.ledger.outcome is not None or perf_counter() > self._stretch_end:
-            await self.breathe()
+            await self.pause(execution, "await")
+
+    async def pause(self, execution: Execution, kind: PointKind) -> None:
+        """Let other tasks, timeouts and cancellation have their turn."""
+        self.flush()
+        if self.turnstile is not None:
+            await self.turnstile.reach(Point(kind, _name(execution._delivery)))
+        else:
+            await checkpoint()
+            self.breathed()
 
     # --- starting workers
 
@@ -380,3 +410,9 @@ class Crew(Tokens):
     @abstractmethod
     def ends(self, delivery: Delivery, output: object) -> None:
         """The body of an execution of a run that is traced has given *output*, which is not committed yet."""
+
+
+def _name(delivery: Delivery) -> str:
+    """Return what a delivery is called where it waits for its turn: the same in every order."""
+    attempt = "" if delivery.attempt == 1 else f", attempt {delivery.attempt}"
+    return f"{delivery.desk.node.name} at {brief(delivery.event)}{attempt}"

@@ -131,7 +131,7 @@ class Run(Attempts):
         self.rests: int = 0
         """How often it has come to rest."""
         super().__init__(self._new_ledger())
-        self.is_traced = is_verbose or watch is not None
+        self.is_traced = is_verbose or watch is not None or self.turnstile is not None
         self._tells_steps = is_verbose
         self.is_verbose: bool = is_verbose
         self.failures: list[BaseException] = []
