@@ -1,7 +1,7 @@
 """What a step can do to its run while it executes."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # plain `Context` means Context[Any]; before 3.13 only type c
 else:
     StateT = TypeVar("StateT")
 EventT = TypeVar("EventT", bound=Event)
+ResultT = TypeVar("ResultT")
 
 
 class RunOfContext(Protocol):
@@ -425,11 +426,11 @@ class ThreadContext(Context[StateT]):
 
     def retry_info(self) -> RetryInfo:
         """Return how this execution stands with its attempts."""
-        return in_event_loop(super().retry_info)
+        return self._hop(super().retry_info)
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* into the run; returns when it has been routed."""
-        in_event_loop(super().send_event, event, step)
+        self._hop(super().send_event, event, step)
 
     # Plain functions, so that a call that is not awaited is an error as well.
 
@@ -445,7 +446,7 @@ class ThreadContext(Context[StateT]):
         self, ev: Event, expected: Expected[EventT], buffer_id: str | None = None
     ) -> list[EventT] | None:
         """Collect as in an async step."""
-        return in_event_loop(super().collect_events, ev, expected, buffer_id)
+        return self._hop(super().collect_events, ev, expected, buffer_id)
 
     def run_child(
         self,
@@ -473,19 +474,23 @@ class ThreadContext(Context[StateT]):
 
     def cancel_step(self, step: str, reason: str = "") -> int:
         """Cancel the executions of one step."""
-        return in_event_loop(super().cancel_step, step, reason)
+        return self._hop(super().cancel_step, step, reason)
 
     def cancel_fan_out(self, step: str, reason: str = "") -> int:
         """Cancel everything that has come of the lists of *step*."""
-        return in_event_loop(super().cancel_fan_out, step, reason)
+        return self._hop(super().cancel_fan_out, step, reason)
 
     def write_event_to_stream(self, ev: Event | None) -> None:
         """Write *ev* to the stream of the run."""
-        in_event_loop(super().write_event_to_stream, ev)
+        self._hop(super().write_event_to_stream, ev)
 
     def _stop(self, crew: Crew, event: Event) -> None:  # noqa: ARG002
         # No task is running here, only a call from a thread: whose cancellation there might be cannot be asked.
         self._run.decide(Completed(event))  # type: ignore[arg-type]  # the ledger says that it is a StopEvent
+
+    def _hop(self, call: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        # A run that is explored has no threads.
+        return call(*arguments) if self._crew.turnstile is not None else in_event_loop(call, *arguments)
 
     def _not_in_a_thread(self, what: str) -> WorkflowRuntimeError:
         return WorkflowRuntimeError(

@@ -6,6 +6,7 @@ come to rest is decided by the run, which fills in the abstract methods.
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Coroutine
 from contextvars import Context as ContextVars
 from time import perf_counter
 from typing import Any
@@ -25,7 +26,7 @@ from .._turnstile import Point, PointKind, Turnstile, turnstile
 from .calling import call_step, drive
 from .executors import run_in_executor
 from .inbox import Inbox
-from .threads import run_in_thread
+from .threads import run_here, run_in_thread
 from .tokens import Tokens
 from .worker import Execution, Worker
 
@@ -126,7 +127,7 @@ class Crew(Tokens):
                 await self.stand_in_line(worker, inbox)
             # With the tokens in hand: who gave them back first would come behind those who did not.
             now = perf_counter()
-            if (self._hops >= _HOPS or now > self._stretch_end) and await self.breathe(inbox.node.name):
+            if (self._hops >= _HOPS or now > self._stretch_end) and await self.breathe(worker, inbox):
                 continue
             if worker.is_starting:
                 worker.is_starting = False
@@ -220,16 +221,23 @@ class Crew(Tokens):
                 return True
         return False
 
-    async def breathe(self, step: str) -> bool:
+    async def breathe(self, worker: Worker, inbox: Inbox) -> bool:
         """End the stretch: start what may start, and let other tasks, timeouts and cancellation have their turn.
 
         Returns:
-            Whether the worker of *step* that asks has to look again what it does next.
+            Whether *worker*, which is about to begin at *inbox*, has to look again what it does next.
         """
-        self.flush()
         if self.turnstile is not None:
-            await self.turnstile.reach(Point("begin", step))
+            if (
+                inbox.queued and not worker.is_starting
+            ):  # it is on its way, and nobody is to be sent in its place
+                worker.is_starting = True
+                inbox.starting += 1
+            self.flush()
+            if inbox.queued:
+                await self.turnstile.reach(Point("begin", inbox.node.name))
             return self.ledger.outcome is not None
+        self.flush()
         await checkpoint()
         self.breathed()
         return True
@@ -361,8 +369,7 @@ class Crew(Tokens):
         if node.is_async:
             body = call_step(node, execution, delivery.event)
         else:
-            run_elsewhere = run_in_thread if node.declaration.executor is None else run_in_executor
-            body = run_elsewhere(call_step, node, execution, delivery.event)
+            body = self._run_elsewhere(node)(call_step, node, execution, delivery.event)
             execution = None  # its body runs elsewhere; the task here only waits for that
         if execution is not None:
             execution._is_driven = True
@@ -371,6 +378,12 @@ class Crew(Tokens):
         except StopIteration as returned:
             return returned.value
         return await drive(self, execution, context, body, suspended_on)
+
+    def _run_elsewhere(self, node: Node) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """Return what calls a plain function."""
+        if self.turnstile is not None:
+            return run_here  # the order of threads is nobody's to decide
+        return run_in_thread if node.declaration.executor is None else run_in_executor
 
     def began_at(self, delivery: Delivery) -> float:
         """Return when the first attempt of *delivery* began, in seconds of the event loop's clock."""
