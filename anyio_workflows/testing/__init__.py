@@ -13,9 +13,9 @@ from .checks import (
     stream_ends_with_the_stop,
 )
 from .exploration import Driver, Exploration, checkpoint, interleave
-from .search import Explored, NondeterminismError, ScheduleError, explore
 from .runner import WorkflowTestResult, WorkflowTestRunner
 from .schedule import Schedule
+from .search import Explored, NondeterminismError, ScheduleError, explore
 from .store_conformance import STORE_CHECKS, StoreCheck, check_store
 
 if TYPE_CHECKING:

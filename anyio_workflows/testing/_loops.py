@@ -92,6 +92,7 @@ def _explore_on_asyncio(main: Callable[..., Awaitable[Any]], turnstile: Schedule
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop), "it was made by the factory"
         is_stuck = False
+        result = None
         with anyio.CancelScope() as scope:
 
             def stop() -> None:
@@ -136,6 +137,7 @@ def _explore_on_trio(main: Callable[..., Awaitable[Any]], turnstile: ScheduledTu
 
     async def served() -> Any:
         stuck: list[bool] = []
+        result = None
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as tasks:
                 result = await main(lambda: tasks.start_soon(serve, scope, stuck))

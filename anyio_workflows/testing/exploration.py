@@ -48,7 +48,8 @@ def maker_of(given: object) -> Callable[[], Workflow]:
     if isinstance(given, Workflow):
         return lambda: given
     if callable(given):
-        return given
+        make: Callable[[], Workflow] = given
+        return make
     raise TypeError(f"{given!r} is no workflow; give its class, or a function that makes one")
 
 

@@ -143,16 +143,18 @@ class _Trial:
         return most
 
     def attempt(self, schedule: Schedule) -> Exploration:
-        """Try *schedule* on each backend."""
+        """Try *schedule* on each backend; return what was seen on the last."""
         self._tried.add(schedule)
-        for backend in self._backends:
-            self._runs += 1
-            seen = run_once(self._case, schedule, backend)
-            for check in self._checks:
-                try:
-                    check(seen)
-                except AssertionError as error:
-                    raise ScheduleError(self._report(seen, error), seen) from error
+        return [self._attempt_on(backend, schedule) for backend in self._backends][-1]
+
+    def _attempt_on(self, backend: str, schedule: Schedule) -> Exploration:
+        self._runs += 1
+        seen = run_once(self._case, schedule, backend)
+        for check in self._checks:
+            try:
+                check(seen)
+            except AssertionError as error:
+                raise ScheduleError(self._report(seen, error), seen) from error
         return seen
 
     def _report(self, seen: Exploration, error: AssertionError) -> str:
@@ -205,7 +207,7 @@ def _search(trial: _Trial, strategy: Any, max_examples: int, *, derandomize: boo
         database=None,
         derandomize=derandomize,
         report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[*HealthCheck],  # pyright: ignore[reportArgumentType]
     )
     @given(schedule=strategy)
     def attempt(schedule: Schedule) -> None:
