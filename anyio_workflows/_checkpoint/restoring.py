@@ -42,6 +42,8 @@ def _restore_delivery(ledger: RecordedLedger, pending: Pending) -> None:
     may_be_retried = desk.node.retry_policy is not None
     delivery.record = record = Attempt(pending.event, pending.key, may_be_retried=may_be_retried)
     record.sent = [(target, structure(event, where=f"{where}.sent")) for target, event in pending.sent]
+    for target, event in record.sent:
+        record.count_output(target, event)
     record.answers = {
         key: None if event is None else structure(event, where=f"{where}.answers")
         for key, event in pending.answers.items()

@@ -154,8 +154,9 @@ class Snapshot:
         self._undo_takes(pending)
         self._undo_puts(pending)
         pending.begin_again(about, unanswered)
+        self._settle_questions(pending, unanswered)
         self._changing.pop(by, None)
-        self.responses += len(unanswered)
+        self.responses += min(len(unanswered), max(0, self.prompt_count - self.responses))
 
     def commit(self, number: int) -> None:
         """An execution has ended: what it did stays."""

@@ -99,7 +99,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         """
         self._live("idempotency_key")
         record = self._delivery.record
-        if record is None:
+        if record is None or not record.key:  # a step that is retried has a record in any run
             raise WorkflowRuntimeError(
                 f"step {self.step_name!r} asks for an idempotency key, which only a recorded run has; "
                 f"start it with WorkflowCheckpointer(workflow=workflow).run(...)"

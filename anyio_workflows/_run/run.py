@@ -37,6 +37,7 @@ from .clock import Clock
 from .context import Context, ThreadContext
 from .crew import Crew
 from .delays import Delays
+from .diverging import telling
 from .ending import error_of, last_event, note_where, unasked_cancellation
 from .inbox import Inbox
 from .places import Places
@@ -402,6 +403,8 @@ class Run(Crew):
         now = self.wall_clock()
         assert delivery.first_began is not None, "it was noted when the first attempt began"
         failure = Failure(error, now, now - (anyio.current_time() - delivery.first_began))
+        if self.is_traced:
+            self._note_step_state(delivery, StepState.NOT_RUNNING, None)
         if self.is_verbose:
             log.info(
                 "%s: step %s will be tried again in %g s: %s",
@@ -549,20 +552,23 @@ class Run(Crew):
 
     def traced(self, delivery: Delivery, state: StepState, output: object) -> None:
         """Write the beginning or end of an execution to the stream, and to the log if the workflow is verbose."""
-        step, given = delivery.desk.node.name, type(delivery.event).__name__
         result = None if output is None else type(output).__name__
+        self._note_step_state(delivery, state, result)
+        if self.is_verbose:
+            step, given = delivery.desk.node.name, type(delivery.event).__name__
+            how = "begins" if state is StepState.RUNNING else f"gave {result}" if result else "returned"
+            log.info("%s: step %s %s, at %s", self.name, step, how, given)
+
+    def _note_step_state(self, delivery: Delivery, state: StepState, result: str | None) -> None:
         self.stream.append(
             StepStateChanged(
-                name=step,
+                name=delivery.desk.node.name,
                 step_state=state,
                 worker_id=str(delivery.number),
-                input_event_name=given,
+                input_event_name=type(delivery.event).__name__,
                 output_event_name=result,
             )
         )
-        if self.is_verbose:
-            how = "begins" if state is StepState.RUNNING else f"gave {result}" if result else "returned"
-            log.info("%s: step %s %s, at %s", self.name, step, how, given)
 
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
         """Return the context for *delivery*, of the kind that its step can use."""
@@ -572,8 +578,11 @@ class Run(Crew):
     # --- what a run that is recorded fills in
 
     def _new_ledger(self) -> Ledger:
-        kind = MatchingLedger if self.plan.has_retries else Ledger
-        return kind(self.plan, self.stream.append, Inbox)
+        if not self.plan.has_retries:
+            return Ledger(self.plan, self.stream.append, Inbox)
+        return MatchingLedger(
+            self.plan, telling(self.stream.append, self.plan.name, lambda: self.run_id), Inbox
+        )
 
     def wall_clock(self) -> float:
         """Return seconds since the epoch, UTC."""
