@@ -110,7 +110,7 @@ async def test_s_fail_2_what_an_attempt_has_sent_is_not_sent_again(start: Start)
         await ctx.send(Work(number=3))
         ctx.send_event(Stamped(number=4))
 
-    assert await sent(start, body) == [1, 2, 3, ("stamped", 4)]
+    assert sorted(await sent(start, body), key=str) == [("stamped", 4), 1, 2, 3]
 
 
 @both_ways

@@ -312,8 +312,12 @@ async def test_s_wait_2_a_question_that_a_step_answers_needs_no_second_answer() 
         async with handler:
             async for event in handler.stream_events(expose_internal=True):
                 asked += isinstance(event, Question)
-                if isinstance(event, Question if asked == 1 else WorkflowIdleEvent):
-                    handler.send_event(Answer(text=str(asked)))
+                if asked == 2 and isinstance(event, WorkflowIdleEvent):
+                    assert isinstance(event.report, StallReport)
+                    assert event.report.is_waiting_for_human
+                    handler.send_event(Answer(text="2"))
+                elif isinstance(event, Question) and asked == 1:
+                    handler.send_event(Answer(text="1"))
         assert await handler == "2"
     assert asked == 2
 
