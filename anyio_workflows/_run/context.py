@@ -124,7 +124,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         """
         self._live("idempotency_key")
         record = self._delivery.record
-        if record is None:
+        if record is None or not record.key:  # a step that is retried has a record in any run
             raise WorkflowRuntimeError(
                 f"step {self.step_name!r} asks for an idempotency key, which only a recorded run has; "
                 f"start it with WorkflowCheckpointer(workflow=workflow).run(...)"
@@ -147,14 +147,16 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         Raises:
             WorkflowRuntimeError: The execution has ended.
         """
-        self._live("retry_info")
+        crew = self._live("retry_info")
         delivery = self._delivery
         failure = delivery.failure
-        if failure is None or delivery.first_began is None:
+        if failure is None:
             return RetryInfo(0, 0.0, None, None)
+        # Not noted for a step that had a policy before the run was resumed, and has none now.
+        began = crew.began_at(delivery) if delivery.first_began is None else delivery.first_began
         return RetryInfo(
             retry_number=delivery.attempt - 1,
-            elapsed_seconds=anyio.current_time() - delivery.first_began,
+            elapsed_seconds=anyio.current_time() - began,
             last_exception=failure.error,
             last_failed_at=datetime.fromtimestamp(failure.at, UTC),
         )

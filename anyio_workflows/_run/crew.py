@@ -388,7 +388,10 @@ class Crew(Tokens):
     def began_at(self, delivery: Delivery) -> float:
         """Return when the first attempt of *delivery* began, in seconds of the event loop's clock."""
         now = anyio.current_time()
-        return now if delivery.failure is None else now - (self.wall_clock() - delivery.failure.began)
+        if delivery.failure is None:
+            return now
+        # A clock that was put back in the meantime makes no attempt begin in the future.
+        return now - max(0.0, self.wall_clock() - delivery.failure.began)
 
     # --- what the run decides
 

@@ -90,8 +90,9 @@ class RecordedRun(Run):
     def _begin(self) -> None:
         super()._begin()
         delayed, self._recorded.delayed = self._recorded.delayed, []
+        now = self.wall_clock()
         for delivery, due in delayed:
-            self._delay(delivery, max(0.0, due - self.wall_clock()))
+            self._delay(delivery, due - now)  # below 0 if it is over: what was due first still goes first
 
     def _child_maker(
         self, host: Host, delivery: Delivery, key: str, workflow: "Workflow"

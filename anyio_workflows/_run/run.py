@@ -41,6 +41,7 @@ from .body import Body
 from .child import ForwardedStream, Host
 from .clock import Clock
 from .context import Context, ThreadContext
+from .diverging import telling
 from .ending import error_of, last_event, note_where
 from .inbox import Inbox
 from .places import Places
@@ -579,7 +580,7 @@ class Run(Attempts):
         step, given = delivery.desk.node.name, type(delivery.event).__name__
         self.stream.append(
             StepStateChanged(
-                name=step,
+                name=delivery.desk.node.name,
                 step_state=state,
                 worker_id=str(delivery.number),
                 input_event_name=given,
@@ -661,13 +662,14 @@ class Run(Attempts):
 
     def _new_ledger(self) -> Ledger:
         if self.watch is not None:
-            return self.watch.ledger(self.plan, self.stream.append, Inbox)
-        kind: type[Ledger] = Ledger
+            return self.watch.ledger(self.plan, self._publisher(), Inbox)
         if self.plan.has_retries:
-            kind = MatchingLedger
-        elif self.plan.has_lineage:
-            kind = DescendingLedger
+            return MatchingLedger(self.plan, self._publisher(), Inbox)
+        kind = DescendingLedger if self.plan.has_lineage else Ledger
         return kind(self.plan, self.stream.append, Inbox)
+
+    def _publisher(self) -> Callable[[Event], None]:
+        return telling(self.stream.append, self.plan.name, lambda: self.run_id)
 
     def wall_clock(self) -> float:
         """Return seconds since the epoch, UTC."""

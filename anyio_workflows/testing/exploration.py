@@ -48,7 +48,7 @@ def maker_of(given: object) -> Callable[[], Workflow]:
     if isinstance(given, Workflow):
         return lambda: given
     if callable(given):
-        make: Callable[[], Workflow] = given
+        make: Callable[[], Workflow] = given  # pyright: ignore[reportAssignmentType]  # told when it is called
         return make
     raise TypeError(f"{given!r} is no workflow; give its class, or a function that makes one")
 
