@@ -5,10 +5,12 @@ Public names only; each is defined in a private module and documented there.
 
 from typing import TYPE_CHECKING, Any
 
+from ._declare.resources import Resource, ResourceConfig
 from ._declare.step import step
 from ._errors import (
     CheckpointError,
     EventFieldsError,
+    ResourceConfigError,
     RunNotFoundError,
     StatePathError,
     StoreConflictError,
@@ -73,6 +75,9 @@ __all__ = (
     "InputRequiredEvent",
     "InternalDispatchEvent",
     "PendingEvent",
+    "Resource",
+    "ResourceConfig",
+    "ResourceConfigError",
     "ResumeDivergedEvent",
     "RunGroup",
     "RunNotFoundError",

@@ -6,7 +6,7 @@ What its signature means is read elsewhere, and so is what the steps of a workfl
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from types import FunctionType
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import attrs
 
@@ -16,6 +16,9 @@ from .annotations import Scope, scope_of
 from .options import StepOptions
 from .signature import CallShape, ContextParameter, read_signature
 from .wording import name_of
+
+if TYPE_CHECKING:  # loaded by programs that declare resources
+    from .chains import ResourceDeclaration
 
 __all__ = (
     "CallShape",
@@ -71,6 +74,9 @@ class StepDeclaration:
 
     returns: tuple[type[Event], ...]
     """Event types that it returns, as annotated, None left out."""
+
+    resources: tuple[tuple[str, "ResourceDeclaration"], ...] = ()
+    """Parameters that take resources, and what they are given."""
 
     accept_event_subclasses: bool
     """It takes subclasses of those types too."""
@@ -236,8 +242,8 @@ def step(
     """Declare a method, or with *workflow* a function, as a step.
 
     The annotations say what it does: the one event parameter which events it accepts, the return
-    annotation which it returns, and a parameter annotated with `Context` is given the context. The
-    function itself stays as it is.
+    annotation which it returns; a parameter annotated with `Context` is given the context, and one
+    annotated with a `Resource` is given that. The function itself stays as it is.
 
     Args:
         func: The function, when the decorator is written without parentheses.

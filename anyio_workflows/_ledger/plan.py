@@ -23,10 +23,12 @@ class Node:
         "event_parameter",
         "index",
         "is_async",
+        "is_simple",
         "limiter",
         "max_pending",
         "name",
         "num_workers",
+        "resources",
         "shape",
         "timeout",
         "wants_context",
@@ -45,6 +47,9 @@ class Node:
         self.max_pending: int = declaration.max_pending
         self.timeout: float | None = declaration.timeout
         self.limiter: Any = declaration.limiter
+        self.resources = declaration.resources
+        self.is_simple: bool = self.is_async and self.timeout is None and not self.resources
+        """Calling it is all there is to do."""
 
 
 class Route:
@@ -65,12 +70,19 @@ class Route:
 class Plan:
     """The graph of one workflow, made ready to run."""
 
-    __slots__ = ("graph", "name", "nodes", "routes", "state_type")
+    __slots__ = ("graph", "name", "nodes", "resources", "routes", "state_type")
 
     def __init__(
-        self, name: str, graph: Graph, nodes: tuple[Node, ...], state_type: type | None = None
+        self,
+        name: str,
+        graph: Graph,
+        nodes: tuple[Node, ...],
+        state_type: type | None = None,
+        resources: Any = None,
     ) -> None:
         self.name: str = name
+        self.resources: Any = resources
+        """Where the engine keeps what the steps are given; None if no step has a resource."""
         self.state_type: type | None = state_type
         """The class of the state, None for untyped state."""
         self.graph: Graph = graph

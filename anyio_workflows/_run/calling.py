@@ -1,7 +1,7 @@
 """Call the function of a step, and drive its coroutine inside a copy of the run's context variables."""
 
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context as ContextVars
 from typing import Any, Protocol
 
@@ -26,8 +26,13 @@ class Stretch(Protocol):
         """Decide the run if a scope around it is cancelled."""
 
 
-def call_step(node: Node, execution: Execution | None, event: Event) -> Any:
-    """Call the function of *node* in whichever shape it has."""
+_NOTHING: Mapping[str, Any] = {}
+
+
+def call_step(
+    node: Node, execution: Execution | None, event: Event, given: Mapping[str, Any] = _NOTHING
+) -> Any:
+    """Call the function of *node* in whichever shape it has; *given* are its resources, by parameter."""
     shape = node.shape
     if shape is CallShape.EVENT:
         return node.call(event)
@@ -35,9 +40,9 @@ def call_step(node: Node, execution: Execution | None, event: Event) -> Any:
         return node.call(execution, event)
     if shape is CallShape.EVENT_CONTEXT:
         return node.call(event, execution)
-    arguments = {node.event_parameter: event}
+    arguments = {**given, node.event_parameter: event}
     if node.declaration.context_parameter is not None:
-        arguments[node.declaration.context_parameter] = execution  # type: ignore[assignment]
+        arguments[node.declaration.context_parameter] = execution
     return node.call(**arguments)
 
 

@@ -5,6 +5,7 @@ come to rest is decided by the run, which fills in the abstract methods.
 """
 
 from abc import abstractmethod
+from collections.abc import Coroutine
 from contextvars import Context as ContextVars
 from time import perf_counter
 from typing import Any
@@ -120,7 +121,7 @@ class Crew(Tokens):
                 self.traced(delivery, StepState.RUNNING, None)
             execution = self.make_execution(delivery, worker) if node.wants_context else None
             try:
-                if node.is_async and node.timeout is None:
+                if node.is_simple:
                     context = copy_context()
                     shape = node.shape
                     if shape is _EVENT:
@@ -270,7 +271,7 @@ class Crew(Tokens):
     async def _execute_specially(
         self, worker: Worker, node: Node, execution: Execution | None, delivery: Delivery
     ) -> Any:
-        """Run a step with a timeout, or one that is a plain function."""
+        """Run a step with a timeout or with resources, or one that is a plain function."""
         if node.timeout is None:
             return await self._execute(node, execution, delivery)
         with anyio.CancelScope(deadline=anyio.current_time() + node.timeout) as scope:
@@ -285,10 +286,13 @@ class Crew(Tokens):
 
     async def _execute(self, node: Node, execution: Execution | None, delivery: Delivery) -> Any:
         context = self.base_context.copy()
-        if node.is_async:
+        if node.resources:
+            body = self.call_with_resources(node, execution, delivery)
+        elif node.is_async:
             body = call_step(node, execution, delivery.event)
         else:
             body = run_in_thread(call_step, node, execution, delivery.event)
+        if not node.is_async:
             execution = None  # its body runs in a thread; the task here only waits for that
         if execution is not None:
             execution._is_driven = True
@@ -303,6 +307,12 @@ class Crew(Tokens):
     @abstractmethod
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
         """Return the Context for *delivery*."""
+
+    @abstractmethod
+    def call_with_resources(
+        self, node: Node, execution: Execution | None, delivery: Delivery
+    ) -> Coroutine[Any, Any, Any]:
+        """Make what the step is given, and call it."""
 
     @abstractmethod
     def stopped(self, event: Event) -> None:

@@ -22,6 +22,7 @@ from .workflow import Workflow, check_count, is_number
 
 if TYPE_CHECKING:  # loaded by programs that record
     from ..abc import CheckpointStore, RunStatus
+    from .resource_block import ResourceBlock
 
 _UNFINISHED: tuple["RunStatus", ...] = ("running", "cancelled", "put_away")
 
@@ -55,7 +56,8 @@ class RunGroup:
     is in its handler, and logged if nobody awaits it.
 
     Leaving the block normally lets the runs end for *grace* seconds and then cancels what is left. An exception in
-    the body, or cancellation, cancels them at once.
+    the body, or cancellation, cancels them at once. When they have ended, the resources of ``scope="workflow"`` are
+    left that they have shared; to do so can fail, and then the block raises.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class RunGroup:
             self._checkpointer_of(workflow)
         self._block: AbstractAsyncContextManager[Self] | None = None
         self._tasks: TaskGroup | None = None
+        self._resources: ResourceBlock | None = None
         self._loop: EventLoopToken | None = None
         self._is_closing = False
         self._live: dict[str, WorkflowHandler] = {}
@@ -132,7 +135,7 @@ class RunGroup:
                 "a RunGroup is entered once; make a new one:\n    async with RunGroup() as runs:"
             )
         self._loop = current_token()
-        self._block = self._own_runs()
+        self._block = self._own_resources()
         return await self._block.__aenter__()
 
     async def __aexit__(
@@ -145,6 +148,15 @@ class RunGroup:
         """
         assert self._block is not None, "a block is left after it was entered"
         return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102  # a task group's, in effect
+
+    @asynccontextmanager
+    async def _own_resources(self) -> AsyncGenerator[Self, None]:
+        from .resource_block import ResourceBlock  # noqa: PLC0415  # loaded by those who have groups
+
+        # Around the runs: what they share is left when all of them have ended.
+        self._resources = ResourceBlock("this RunGroup")
+        async with self._resources, self._own_runs():
+            yield self
 
     @asynccontextmanager
     async def _own_runs(self) -> AsyncGenerator[Self, None]:
@@ -221,6 +233,8 @@ class RunGroup:
     def _take_in(self, handler: WorkflowHandler, tasks: TaskGroup, records: Records | None) -> None:
         if self._places is not None:
             handler._run.limit_by(self._places)
+        if handler._run.resources is not None:
+            handler._run.resources.group_block = self._resources
         handler._start("look it up in the RunGroup", is_detached=True)
         self._live[handler.run_id] = handler
         run = handler._run

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from .._brief import brief
 from .._declare.workflow import DeclaredWorkflow
@@ -16,8 +17,9 @@ from .handler import WorkflowHandler
 from .places import Places
 from .run import Run
 
-if TYPE_CHECKING:  # loaded by programs that record
+if TYPE_CHECKING:  # loaded by programs that record, and by those that declare resources
     from .._checkpoint.notation import Notation
+    from .resources import WorkflowResources
 
 
 RunT = TypeVar("RunT", bound=Run)
@@ -48,6 +50,7 @@ class Workflow(DeclaredWorkflow):
 
     _plan: Plan | None = None
     _notation: "Notation | None" = None
+    _resources: "WorkflowResources | None" = None
 
     def __init__(
         self,
@@ -140,7 +143,47 @@ class Workflow(DeclaredWorkflow):
             Node(index, step, step.function.__get__(self) if step.is_method else step.function)
             for index, step in enumerate(declarations)
         )
-        self._plan = Plan(self._workflow_name, graph, nodes, state_type)
+        self._plan = Plan(self._workflow_name, graph, nodes, state_type, self._planned_resources(nodes))
+
+    def _planned_resources(self, nodes: Sequence[Node]) -> Any:
+        if not any(node.resources for node in nodes):
+            return None
+        from .resources import planned  # noqa: PLC0415  # loaded by programs that declare resources
+
+        return planned(nodes, self._own_resources())
+
+    def _own_resources(self) -> "WorkflowResources":
+        from .resources import WorkflowResources  # noqa: PLC0415  # loaded by programs that declare resources
+
+        if self._resources is None:
+            self._resources = WorkflowResources()
+        return self._resources
+
+    async def __aenter__(self) -> Self:
+        """Let managed resources of ``scope="workflow"`` live until the block is left, in this event loop.
+
+        They are made when a step first needs them. A workflow without such resources need not be entered. In a
+        `RunGroup` they live as long as that, unless the workflow was entered.
+
+        Raises:
+            WorkflowRuntimeError: It was entered in this event loop already.
+        """
+        self._current_plan()
+        await self._own_resources().enter(self._workflow_name)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Wait for the runs that use its resources, and leave these, the last one first.
+
+        An exception in the body cancels those runs. A resource that ends by itself cancels the body; what it failed
+        with, there or when it was left, is raised, unless the body has raised: then it is in a note and in the log.
+
+        Cancellation:
+            Cancels the runs. The resources are left, shielded, for half a minute each at most.
+        """
+        return await self._own_resources().leave(kind, error, traceback)  # noqa: ASYNC102  # shielded there
 
     def _current_plan(self) -> Plan:
         if "_plan_version" not in self.__dict__:
