@@ -91,7 +91,7 @@ def test_a_part_of_a_toml_file_becomes_an_attrs_class(toml: Path) -> None:
 
 
 @pytest.mark.parametrize("cls", [Tls, DataTls, ModelTls])
-def test_json_becomes_any_kind_of_class(tmp_path: Path, cls: type) -> None:
+def test_json_becomes_any_kind_of_class(tmp_path: Path, cls: Any) -> None:
     path = tmp_path / "tls.json"
     path.write_text('{"names": ["a"]}')
     made: Any = read_config(ResourceConfig(path), cls)

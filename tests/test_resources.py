@@ -3,7 +3,7 @@
 import contextvars
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -56,9 +56,7 @@ def flow_of(resource: Resource, *, workers: int = 1) -> type[Workflow]:
             return None
 
         @step(num_workers=workers)
-        async def use(
-            self, ctx: Context, ev: Work, client: Annotated[Client, resource]
-        ) -> Used:
+        async def use(self, ctx: Context, ev: Work, client: Annotated[Client, resource]) -> Used:
             return Used(client=client)
 
         @step
@@ -148,7 +146,7 @@ async def test_factories_may_be_async_functions_classes_lambdas_partials_and_met
             ev: StartEvent,
             from_async: Annotated[Client, Resource(make)],
             from_class: Annotated[Client, Resource(Client)],
-            from_lambda: Annotated[Client, Resource(lambda: make())],
+            from_lambda: Annotated[Client, Resource(lambda: make())],  # noqa: PLW0108  # a lambda is the point
             from_partial: Annotated[Client, Resource(functools.partial(Client, 3))],
             from_method: Annotated[Client, Resource(Maker().make)],
             from_call: Annotated[Client, Resource(Maker())],
@@ -438,7 +436,7 @@ async def test_a_context_manager_that_nobody_would_leave_is_an_error() -> None:
     async def connect() -> Any:
         yield Client()
 
-    workflow = flow_of(Resource(lambda: connect()))()
+    workflow = flow_of(Resource(lambda: connect()))()  # noqa: PLW0108  # a lambda is the point
     with anyio.fail_after(5), pytest.raises(WorkflowRuntimeError, match="is a context manager, which nobody"):
         await workflow.run()
 
@@ -527,14 +525,9 @@ async def test_resources_are_not_made_for_a_step_that_is_not_executed() -> None:
     assert factory.calls == 0
 
 
-@pytest.fixture
-def counted() -> Iterator[Counted]:
-    yield Counted()
+async def test_a_subclass_and_an_added_step_share_the_resources_of_one_workflow_object() -> None:
+    counted = Counted()
 
-
-async def test_a_subclass_and_an_added_step_share_the_resources_of_one_workflow_object(
-    counted: Counted,
-) -> None:
     class Base(Workflow):
         @step
         async def begin(self, ev: StartEvent, client: Annotated[Client, Resource(counted)]) -> Used:

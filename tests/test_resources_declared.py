@@ -96,8 +96,9 @@ def test_the_rule_holds_across_what_is_not_cached() -> None:
     def above(it: Annotated[Client, Resource(between, cache=False)]) -> Client:
         return it
 
-    assert "'above' of scope 'workflow', which is made of 'between', and that ends with each run" in problem_with(
-        Resource(above)
+    assert (
+        "'above' of scope 'workflow', which is made of 'between', and that ends with each run"
+        in problem_with(Resource(above))
     )
     assert lifetime_of(Resource(above, scope="run")) == (Lifetime.RUN, Kind.PLAIN)
 
@@ -153,14 +154,17 @@ def test_a_resource_in_the_wrong_place_is_an_error() -> None:
         @step(workflow=Host)
         async def use(ev: Query, it: Annotated[Client, Resource(client)] | None) -> None: ...
 
-    def as_default(given: Any = Resource(client)) -> None:
+    def as_default() -> None:
+        given: Any = Resource(client)
+
         @step(workflow=Host)
         async def use(ev: Query, it: Client = given) -> None: ...
 
     for declare in (in_a_union, as_default):
-        assert problems_of(declare) == (
+        (problem,) = problems_of(declare)
+        assert problem == (
             "step 'use' has a resource in the wrong place of parameter 'it'; write 'it: Annotated[T, "
-            "Resource(make_it)]', also where T is a union",
+            "Resource(make_it)]', also where T is a union"
         )
 
 
@@ -190,7 +194,7 @@ def test_annotations_may_be_strings_aliases_and_names_of_a_function() -> None:
     def of_local(it: "Annotated[Client, Resource(local)]") -> Client:
         return it
 
-    Given = Annotated[Client, Resource(of_local)]
+    Given = Annotated[Client, Resource(of_local)]  # noqa: N806  # a type
 
     class Flow(Host):
         @step

@@ -9,7 +9,6 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-import anyio_workflows._run.holding as holding
 from anyio_workflows import (
     Context,
     Event,
@@ -25,6 +24,7 @@ from anyio_workflows import (
     WorkflowTimeoutError,
     step,
 )
+from anyio_workflows._run import holding
 from anyio_workflows.stores import MemoryCheckpointStore
 
 
@@ -165,8 +165,7 @@ async def test_a_resource_may_hold_a_task_group() -> None:
 
         async def work() -> None:
             async with receive:
-                async for number in receive:
-                    pumped.append(number)
+                pumped.extend([number async for number in receive])
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(work)
@@ -478,13 +477,12 @@ async def test_the_next_one_who_waits_enters_it_when_the_first_is_cancelled_by_i
         assert await workflow.run() == 2
 
     with anyio.fail_after(5):
-        async with workflow, anyio.create_task_group() as tasks:
-            async with workflow.run() as first:
-                await entering.wait()
-                tasks.start_soon(second)
-                await waits.wait()
-                await anyio.wait_all_tasks_blocked()
-                await first.cancel_run()
+        async with workflow, anyio.create_task_group() as tasks, workflow.run() as first:
+            await entering.wait()
+            tasks.start_soon(second)
+            await waits.wait()
+            await anyio.wait_all_tasks_blocked()
+            await first.cancel_run()
     assert log == ["begin", "end", "begin", "end"]
 
 
@@ -602,7 +600,7 @@ async def test_a_recorded_run_with_a_failing_teardown_is_recorded_as_failed() ->
         checkpointer = WorkflowCheckpointer(
             workflow=using(Resource(transaction)),
             store=store,
-            durability=durability,  # type: ignore[arg-type]  # one of the three
+            durability=durability,
         )
         handler = checkpointer.run()
         with anyio.fail_after(5), pytest.raises(OSError, match="not committed"):
@@ -639,9 +637,7 @@ async def test_cache_false_is_entered_and_left_with_each_execution_in_its_own_ta
             return Work()
 
         @step
-        def end(
-            self, ev: Work, given: Annotated[str, Resource(log.managed("b"), cache=False)]
-        ) -> StopEvent:
+        def end(self, ev: Work, given: Annotated[str, Resource(log.managed("b"), cache=False)]) -> StopEvent:
             log.lines.append(f"use {given}")
             return StopEvent()
 
@@ -702,7 +698,7 @@ async def test_the_resource_of_an_execution_is_left_shielded_and_bounded(
             await handler.cancel_run()
     assert log.lines == ["enter a", "leave a"] * 2
 
-    import anyio_workflows._run.resources as resources  # noqa: PLC0415  # to shorten its time
+    from anyio_workflows._run import resources  # noqa: PLC0415  # to shorten its time
 
     monkeypatch.setattr(resources, "TEARDOWN", 0.01)
 

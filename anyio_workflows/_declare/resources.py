@@ -4,6 +4,7 @@ What a factory needs itself, and whether all of it lives long enough, is read by
 by the run.
 """
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -130,7 +131,7 @@ class ResourceConfig(ResourceMarker):
 
 def name_of_factory(factory: object) -> str:
     """Return what messages call *factory*: the name that stands in ``Resource(...)``, mostly."""
-    while hasattr(factory, "func"):  # functools.partial
+    while isinstance(factory, functools.partial):
         factory = factory.func
     qualname: str = getattr(factory, "__qualname__", type(factory).__qualname__)
     return qualname.rpartition("<locals>.")[2]

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,6 +23,8 @@ from .workflow import Workflow, check_count, is_number
 if TYPE_CHECKING:  # loaded by programs that record
     from ..abc import CheckpointStore, RunStatus
     from .resource_block import ResourceBlock
+
+ResultT = TypeVar("ResultT")
 
 _UNFINISHED: tuple["RunStatus", ...] = ("running", "cancelled", "put_away")
 
@@ -196,8 +198,8 @@ class RunGroup:
             handler._run.decide(Cancelled(reason))
 
     def start(
-        self, workflow: Workflow, start_event: StartEvent | None = None, **options: Any
-    ) -> WorkflowHandler:
+        self, workflow: Workflow[ResultT], start_event: StartEvent | None = None, **options: Any
+    ) -> WorkflowHandler[ResultT]:
         """Start a run that the group owns, and return its handler at once.
 
         It sees the context variables of the caller, whose cancellation does not touch it.
@@ -226,7 +228,7 @@ class RunGroup:
             )
         checkpointer = self._checkpointer_of(workflow)
         run = workflow.run if checkpointer is None else checkpointer.run
-        handler = run(start_event, **options)
+        handler: WorkflowHandler[ResultT] = run(start_event, **options)
         self._take_in(handler, tasks, checkpointer)
         return handler
 

@@ -86,8 +86,9 @@ class ResourceBlock:
         try:
             async with anyio.create_task_group() as tasks:
                 self._holders.open_in(tasks, lambda: context)
+                self._body = anyio.CancelScope()
                 try:
-                    with anyio.CancelScope() as self._body:
+                    with self._body:
                         yield
                 except GeneratorExit:
                     raise
@@ -119,7 +120,7 @@ class ResourceBlock:
                 try:
                     await self._wait_for_users()
                 finally:
-                    await self._holders.close()
+                    await self._holders.close()  # noqa: ASYNC102  # shielded and bounded there
 
     async def _wait_for_users(self) -> None:
         if self.users:

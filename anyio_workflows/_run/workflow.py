@@ -4,16 +4,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from .._brief import brief
+from .._declare.results import declared_result
 from .._declare.workflow import DeclaredWorkflow
 from .._errors import WorkflowRuntimeError, WorkflowValidationError
 from .._events import Event, StartEvent, StopEvent
 from .._graph.model import Graph, build_graph
 from .._ledger.plan import Node, Plan
 from .._ledger.state import RunState
-from .handler import WorkflowHandler
+from .handler import ResultT_co, WorkflowHandler
 from .places import Places
 from .run import Run
 
@@ -32,7 +33,7 @@ class _Unset(Enum):
 _UNSET: Final = _Unset.UNSET
 
 
-class Workflow(DeclaredWorkflow):
+class Workflow(DeclaredWorkflow, Generic[ResultT_co]):
     """Steps that are wired by the events they accept and return.
 
     Derive from it, and decorate methods with `step`::
@@ -46,6 +47,9 @@ class Workflow(DeclaredWorkflow):
         result = await Greeting().run(name="world")
 
     One instance may serve any number of runs at once, also in several event loops.
+
+    ``class Greeting(Workflow[str])`` says what its runs give, to type checkers: the type of the ``result``, or the
+    subclass of `StopEvent` that they end with.
     """
 
     _plan: Plan | None = None
@@ -130,6 +134,7 @@ class Workflow(DeclaredWorkflow):
             declarations,
             skip_graph_checks=self._skip_graph_checks,
             extra_events=self._extra_events,
+            result=declared_result(type(self), Workflow),
         )
         state_types = {step.state_type for step in declarations if step.state_type is not None}
         if len(state_types) > 1:
@@ -219,7 +224,7 @@ class Workflow(DeclaredWorkflow):
         stream_buffer: int | None = None,
         checkpoints: bool = False,
         **fields: Any,
-    ) -> WorkflowHandler:
+    ) -> WorkflowHandler[ResultT_co]:
         """Return a run, not yet started: await it, enter it, or give it to a task group or a `RunGroup`.
 
         Args:
