@@ -205,6 +205,19 @@ def test_annotations_may_be_strings_aliases_and_names_of_a_function() -> None:
     assert one.needs[0][1].factory is local
 
 
+def test_the_annotations_of_a_factory_see_its_own_module() -> None:
+    """Not the names of the step that wants it."""
+    namespace: dict[str, Any] = {"Resource": Resource, "Annotated": Annotated, "client": client}
+    exec("def elsewhere(it: 'Annotated[object, Resource(hidden)]'): ...\ndef hidden(): ...", namespace)
+
+    class Flow(Host):
+        @step
+        async def use(self, ev: Query, it: Annotated[Client, Resource(namespace["elsewhere"])]) -> None: ...
+
+    ((_, found),) = declared(Flow.use).resources
+    assert [need.name for _, need in found.needs] == ["hidden"]
+
+
 def test_wrong_arguments_of_resource_are_errors_at_once() -> None:
     wrong: Any
     for wrong, message in (

@@ -1,6 +1,11 @@
 """Resources that are entered and left: in one task, in which order, and what a failure means for the run."""
 
+import asyncio
 import contextvars
+import gc
+import logging
+import warnings
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
@@ -605,6 +610,8 @@ async def test_a_recorded_run_with_a_failing_teardown_is_recorded_as_failed() ->
         handler = checkpointer.run()
         with anyio.fail_after(5), pytest.raises(OSError, match="not committed"):
             await handler
+        events = [event async for event in handler.stream_events()]
+        assert [type(event) for event in events] == [WorkflowFailedEvent]
         assert (await store.run(handler.run_id)).status == "failed"
 
 
@@ -744,3 +751,69 @@ async def test_the_variables_that_a_resource_of_an_execution_sets_are_the_steps(
     with anyio.fail_after(5):
         assert await using(Resource(impersonated, cache=False), body=body).run() == "Ann"
     assert who.get() == "nobody"
+
+
+async def test_a_failing_teardown_cancels_the_body_and_is_raised_by_the_block() -> None:
+    """As any failure of the run: the body may wait for what never comes."""
+
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[None]:
+        yield
+        raise OSError("not closed")
+
+    with anyio.fail_after(5), pytest.raises(OSError, match="not closed"):
+        async with using(Resource(broken)).run():
+            await anyio.sleep_forever()
+
+
+async def test_a_handler_that_is_kept_keeps_no_resource() -> None:
+    class Client:
+        pass
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Client]:
+        yield Client()
+
+    async def body(ctx: Context, client: Any) -> weakref.ref[Client]:
+        return weakref.ref(client)
+
+    handler = using(Resource(connect), body=body).run()
+    with anyio.fail_after(5):
+        found = await handler
+    gc.collect()
+    assert found() is None
+
+
+@pytest.mark.parametrize("stage", ["entering", "in use"])
+def test_an_event_loop_that_is_closed_under_a_run_ends_its_resources_without_a_word(stage: str) -> None:
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[None]:
+        log.append("begun")
+        if stage == "entering":
+            await anyio.sleep_forever()
+        try:
+            yield
+        finally:
+            log.append("thrown away")
+
+    async def body(ctx: Context, given: None) -> None:
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        await using(Resource(slow), body=body).run()
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(main())
+    for _ in range(10):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    assert log == ["begun"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # asyncio's own, of tasks that are pending
+        logging.getLogger("asyncio").disabled = True
+        loop.close()
+        del task
+        gc.collect()
+        logging.getLogger("asyncio").disabled = False

@@ -97,6 +97,36 @@ async def test_a_task_that_is_cancelled_while_resources_are_left_ends_when_they_
     assert stages.log == ["open", "close"]
 
 
+async def test_a_task_that_is_cancelled_while_resources_are_left_keeps_their_order() -> None:
+    """What a resource is made of is left after it, however impatient the caller is."""
+    outer = Stages()
+    outer.leave.set()
+    inner = Stages()
+
+    @asynccontextmanager
+    async def open_inner(
+        needed: Annotated[None, Resource(outer.open, scope="run")],
+    ) -> AsyncIterator[None]:
+        async with inner.open():
+            yield
+
+    class Flow(Workflow):
+        @step
+        async def use(self, ev: StartEvent, it: Annotated[None, Resource(open_inner)]) -> StopEvent:
+            return StopEvent()
+
+    task = asyncio.create_task(_await(Flow()))
+    with anyio.fail_after(5):
+        await inner.leaving.wait()
+        task.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert outer.log == ["open"]
+        inner.leave.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert outer.log == inner.log == ["open", "close"]
+
+
 async def test_an_asyncio_timeout_around_a_run_leaves_no_resource_behind() -> None:
     stages = Stages()
     stages.leave.set()

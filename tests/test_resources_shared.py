@@ -195,13 +195,20 @@ async def test_cancelling_the_block_leaves_the_resources_shielded() -> None:
     assert pools.log == ["open 1", "close 1"]
 
 
-async def test_cancelling_a_block_that_waits_for_its_runs_cancels_these() -> None:
+async def test_cancelling_a_block_that_waits_for_its_runs_cancels_these_and_waits_for_their_clean_ups() -> (
+    None
+):
     pools = Pools()
     begun = anyio.Event()
 
     async def body() -> None:
         begun.set()
-        await anyio.sleep_forever()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()
+            pools.log.append("cleaned up")
 
     workflow = pools.workflow(body)
     with anyio.fail_after(5):
@@ -219,7 +226,7 @@ async def test_cancelling_a_block_that_waits_for_its_runs_cancels_these() -> Non
                         tasks.start_soon(give_up)
             assert scope.cancelled_caught
             assert handler.is_done()
-    assert pools.log == ["open 1", "close 1"]
+    assert pools.log == ["open 1", "cleaned up", "close 1"]
 
 
 class Failing:
@@ -369,3 +376,64 @@ def test_blocks_of_several_event_loops_do_not_meet() -> None:
     anyio.run(main)
     anyio.run(main)
     assert pools.log == ["open 1", "close 1", "open 2", "close 2"]
+
+
+async def test_a_run_that_had_completed_needs_no_block_to_give_its_result_again() -> None:
+    pools = Pools()
+    store = MemoryCheckpointStore()
+    workflow = pools.workflow()
+    checkpointer = WorkflowCheckpointer(workflow=workflow, store=store)
+    with anyio.fail_after(5):
+        async with workflow:
+            handler = checkpointer.run()
+            result = await handler
+        assert tuple(await (await checkpointer.resume(handler.run_id))) == result
+
+
+async def test_a_managed_factory_that_runs_what_needs_it_is_told_so() -> None:
+    @asynccontextmanager
+    async def open_it() -> AsyncIterator[Any]:
+        yield await workflow.run()
+
+    class Flow(Workflow):
+        @step
+        async def use(
+            self, ev: StartEvent, it: Annotated[Any, Resource(open_it, scope="workflow")]
+        ) -> StopEvent:
+            return StopEvent(result=it)
+
+    with anyio.fail_after(5):
+        async with Flow() as workflow:
+            with pytest.raises(WorkflowRuntimeError, match="would wait for itself for ever"):
+                await workflow.run()
+
+
+async def test_a_run_cannot_use_a_block_that_is_being_left() -> None:
+    leaving, go_on = anyio.Event(), anyio.Event()
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[None]:
+        yield
+        leaving.set()
+        await go_on.wait()
+
+    class Flow(Workflow):
+        @step
+        async def use(
+            self, ev: StartEvent, it: Annotated[None, Resource(slow, scope="workflow")]
+        ) -> StopEvent:
+            return StopEvent()
+
+    workflow = Flow()
+
+    async def too_late() -> None:
+        await leaving.wait()
+        with pytest.raises(WorkflowRuntimeError, match="was not entered"):
+            await workflow.run()
+        go_on.set()
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(too_late)
+            async with workflow:
+                await workflow.run()

@@ -84,8 +84,12 @@ class Holder:
         """Whether it was entered and is not left yet."""
         return self.entered.is_set() and not self.ended.is_set()
 
-    async def hold(self, failed: Callable[["Holder", BaseException], None]) -> None:
-        """Enter it, wait until it is released, and leave it."""
+    async def hold(self, failed: Callable[[BaseException], None]) -> None:
+        """Enter it, wait until it is released, and leave it.
+
+        Args:
+            failed: Called when it has ended by itself, or could not be left.
+        """
         was_entered = False
         try:
             with self.scope:
@@ -109,11 +113,11 @@ class Holder:
             self.error.__cause__ = error
         except BaseException as error:  # noqa: ASYNC103, BLE001  # told to who waits, or to the owner
             self.error = error
-        finally:
-            self.ended.set()
-            self.entered.set()
-            if was_entered and self.error is not None:
-                failed(self, self.error)
+        if was_entered and self.error is not None:
+            add_note(self.error, f"in resource {self.declaration.name!r}")
+            failed(self.error)
+        self.ended.set()
+        self.entered.set()
 
     def _ended_by_itself(self) -> WorkflowRuntimeError:
         return WorkflowRuntimeError(
@@ -127,7 +131,7 @@ class Holders:
 
     __slots__ = ("_context", "_failed", "_held", "_tasks")
 
-    def __init__(self, failed: Callable[[ResourceDeclaration, BaseException], None]) -> None:
+    def __init__(self, failed: Callable[[BaseException], None]) -> None:
         """Make them; nothing can be held before `open_in`.
 
         Args:
@@ -176,6 +180,8 @@ class Holders:
         self._context().copy().run(self._start, holder, being_made.get())
         try:
             await holder.entered.wait()
+        except GeneratorExit:  # its event loop was closed
+            raise
         except BaseException:
             if not holder.entered.is_set():
                 holder.scope.cancel()
@@ -189,11 +195,7 @@ class Holders:
         assert self._tasks is not None, "holders are opened before they are used"
         being_made.set(chain)
         name = f"anyio_workflows resource {holder.declaration.name}"
-        self._tasks.start_soon(holder.hold, self._note_failure, name=name)
-
-    def _note_failure(self, holder: Holder, error: BaseException) -> None:
-        add_note(error, f"in resource {holder.declaration.name!r}")
-        self._failed(holder.declaration, error)
+        self._tasks.start_soon(holder.hold, self._failed, name=name)
 
     async def close(self) -> None:
         """Leave every resource, the last one first; failures go to the owner.

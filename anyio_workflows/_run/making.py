@@ -86,10 +86,6 @@ class Shelf:
                 raise making.error
         return slot.value
 
-    def forget(self, declaration: ResourceDeclaration) -> None:
-        """Make it again when it is next needed."""
-        self._slots.pop(declaration.key, None)
-
     async def _make(self, slot: _Slot, declaration: ResourceDeclaration, shelves: Shelves) -> None:
         slot.making = making = _Making()
         token = being_made.set((*being_made.get(), slot))

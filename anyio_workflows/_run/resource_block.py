@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import anyio
 
 from .._brief import brief
-from .._declare.chains import ResourceDeclaration
 from .._ledger.outcome import Cancelled, Outcome
 from . import log
 from .ending import add_note
@@ -55,10 +54,8 @@ class ResourceBlock:
         if not self.users and self._users_gone is not None:
             self._users_gone.set()
 
-    def _failed(self, declaration: ResourceDeclaration, error: BaseException) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._failures.append(error)
-        for shelf in self._shelves.values():
-            shelf.forget(declaration)
         if not self.is_closing and self._body is not None:
             self._body.cancel()
 

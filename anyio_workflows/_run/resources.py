@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 
 import anyio
 import attrs
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint, current_token
 
-from .._declare.chains import Lifetime, ResourceDeclaration
+from .._declare.chains import Lifetime
 from .._errors import WorkflowRuntimeError
 from .._events import Event
 from .._ledger.outcome import Outcome
@@ -55,15 +55,11 @@ class RunResources:
     def __init__(self, run: RunOfResources, plan: "PlannedResources") -> None:
         self._run = run
         self._plan = plan
-        self._holders = Holders(self._failed)
+        self._holders = Holders(run.resource_failed)
         self._shelf = Shelf(self._holders)
         self._block: ResourceBlock | None = None
         self.group_block: ResourceBlock | None = None
         """That of the `RunGroup` that owns the run, if one does."""
-
-    def _failed(self, declaration: ResourceDeclaration, error: BaseException) -> None:
-        self._shelf.forget(declaration)
-        self._run.resource_failed(error)
 
     def shelf(self, lifetime: Lifetime) -> Shelf:
         """Return where resources of *lifetime* are."""
@@ -95,6 +91,7 @@ class RunResources:
                 self._holders.open_in(tasks, lambda: self._run.base_context)
                 await drive()
         finally:
+            self._shelf = Shelf()  # a handler may be kept for long
             if self._block is not None:
                 self._block.leave(self._run)
 
@@ -167,19 +164,16 @@ class WorkflowResources:
             WorkflowRuntimeError: There is one.
 
         Cancellation:
-            As of the block.
+            None is entered.
         """
+        await checkpoint()
         token = current_token().native_token
         if token in self._blocks:
             raise WorkflowRuntimeError(
                 f"{workflow} was entered in this event loop already; enter it once, where your application starts"
             )
         self._blocks[token] = block = ResourceBlock(f"the 'async with' of {workflow}")
-        try:
-            await block.__aenter__()
-        except BaseException:
-            del self._blocks[token]
-            raise
+        await block.__aenter__()
 
     async def leave(self, *raised: Any) -> bool | None:
         """Leave the block of this event loop, with what its body has raised."""

@@ -398,7 +398,8 @@ class Run(Crew):
 
     def refuse(self, error: Exception) -> None:
         """Let the run fail before it begins; a store that has it keeps it as it was."""
-        self._fail(error, None)
+        if self.ledger.outcome is None:  # one that had completed before a resume needs nothing
+            self._fail(error, None)
 
     def resource_failed(self, error: BaseException) -> None:
         """Take note of a resource that has ended by itself, or could not be left."""
