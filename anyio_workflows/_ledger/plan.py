@@ -4,7 +4,7 @@ Made once per workflow; a run only reads it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._brief import brief
 from .._declare.signature import CallShape
@@ -12,6 +12,9 @@ from .._declare.step import StepDeclaration
 from .._errors import WorkflowRuntimeError, WorkflowStepDoesNotExistError
 from .._events import Event, HumanResponseEvent, InputRequiredEvent, StopEvent
 from .._graph.model import Graph
+
+if TYPE_CHECKING:  # loaded by programs that declare resources
+    from .._declare.chains import ResourceDeclaration
 
 
 class Node:
@@ -47,7 +50,7 @@ class Node:
         self.max_pending: int = declaration.max_pending
         self.timeout: float | None = declaration.timeout
         self.limiter: Any = declaration.limiter
-        self.resources = declaration.resources
+        self.resources: tuple[tuple[str, ResourceDeclaration], ...] = declaration.resources
         self.is_simple: bool = self.is_async and self.timeout is None and not self.resources
         """Calling it is all there is to do."""
 
