@@ -336,6 +336,14 @@ class RecordedLedger(RecordedDescent):
         # Noted also if nothing changed: when the delivery runs again its changes are matched in their order.
         self._note(["change", None if delivery is None else delivery.number, changed])
 
+    def undo_change(self, state: RunState) -> None:
+        """Make *state* what it was when it was last noted: a change that cannot be written down has not happened."""
+        if self._state_documents:
+            documents = {name: document[0] for name, document in self._state_documents.items()}
+            state.set_state(self._converter.structure_state(documents))
+        else:
+            state.begin_anew()
+
     def earlier_state(self, delivery: Delivery) -> RunState | None:
         """Return the state that the next change of *delivery* started from in an earlier attempt, None if it is new."""
         changes = delivery.record.changes

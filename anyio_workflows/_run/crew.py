@@ -348,7 +348,7 @@ class Crew(Tokens):
         delivery: Delivery,
         context: ContextVars,
     ) -> Any:
-        """Run a step with a timeout, or one that is a plain function."""
+        """Run a step with a timeout, a retry policy, resources or several events, or one that is a plain function."""
         if delivery.first_began is None and node.retry_policy is not None:
             delivery.first_began = self.began_at(delivery)
         if node.timeout is None:
@@ -366,10 +366,13 @@ class Crew(Tokens):
     async def _execute(
         self, node: Node, execution: Execution | None, delivery: Delivery, context: ContextVars
     ) -> Any:
-        if node.is_async:
+        if node.resources:
+            body = self.call_with_resources(node, execution, delivery)
+        elif node.is_async:
             body = call_step(node, execution, delivery.event)
         else:
-            body = self._run_elsewhere(node)(call_step, node, execution, delivery.event)
+            body = self.run_elsewhere(node)(call_step, node, execution, delivery.event)
+        if not node.is_async:
             execution = None  # its body runs elsewhere; the task here only waits for that
         if execution is not None:
             execution._is_driven = True
@@ -379,7 +382,7 @@ class Crew(Tokens):
             return returned.value
         return await drive(self, execution, context, body, suspended_on)
 
-    def _run_elsewhere(self, node: Node) -> Callable[..., Coroutine[Any, Any, Any]]:
+    def run_elsewhere(self, node: Node) -> Callable[..., Coroutine[Any, Any, Any]]:
         """Return what calls a plain function."""
         if self.turnstile is not None:
             return run_here  # the order of threads is nobody's to decide
@@ -402,6 +405,12 @@ class Crew(Tokens):
     @abstractmethod
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
         """Return the Context for *delivery*."""
+
+    @abstractmethod
+    def call_with_resources(
+        self, node: Node, execution: Execution | None, delivery: Delivery
+    ) -> Coroutine[Any, Any, Any]:
+        """Make what the step is given, and call it."""
 
     @abstractmethod
     def stopped(self, event: Event) -> None:

@@ -10,6 +10,7 @@ from .._ledger.delivery import Delivery
 from .._ledger.outcome import Outcome
 from .recorded_run import RecordedRun
 from .recording import Recording, Start
+from .run import Run
 
 
 class RecordedChild(RecordedRun):
@@ -39,8 +40,8 @@ class RecordedChild(RecordedRun):
         """Save what the run that it is a part of has noted."""
         await self._of.save_now()
 
-    def _is_published_later(self, outcome: Outcome) -> bool:  # noqa: ARG002
-        return False  # its end is no end of what is saved
+    def _is_published_later(self, outcome: Outcome) -> bool:
+        return Run._is_published_later(self, outcome)  # its end is no end of what is saved
 
 
 def child_recording(ledger: RecordedLedger, delivery: Delivery, key: str, notation: Notation) -> Recording:

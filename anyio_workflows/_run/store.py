@@ -24,6 +24,9 @@ class StateNotes(Protocol):
     def state_changed(self, delivery: Delivery, state: RunState, names: set[str] | None) -> None:
         """Note that these top-level keys or fields may have changed; None for any."""
 
+    def undo_change(self, state: RunState) -> None:
+        """Make *state* again what was last noted."""
+
     def earlier_state(self, delivery: Delivery) -> RunState | None:
         """Return what the next change of *delivery* started from in an earlier attempt; None if it is new."""
         ...
@@ -74,7 +77,11 @@ class SharedState:
             return False
         how()
         if notes is not None:
-            notes.state_changed(execution._delivery, self.state, names)
+            try:
+                notes.state_changed(execution._delivery, self.state, names)
+            except BaseException:  # it cannot be written down
+                notes.undo_change(self.state)
+                raise
         return True
 
     def release(self) -> None:
