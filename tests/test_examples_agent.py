@@ -164,7 +164,10 @@ async def test_what_the_model_writes_is_streamed_word_by_word(
     assert deltas == ["Thought:", " Easy.", "\nAnswer:", " 42"]
 
 
-async def test_a_second_question_is_asked_with_the_memory_of_the_first(agent: ModuleType) -> None:
+async def test_a_second_question_is_asked_with_the_memory_of_the_first(
+    agent: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And its rounds are counted anew."""
     prompts = []
 
     class Model(agent.RecordedModel):  # type: ignore[name-defined, misc]
@@ -172,12 +175,14 @@ async def test_a_second_question_is_asked_with_the_memory_of_the_first(agent: Mo
             prompts.append([message.text for message in messages[1:]])
             return super().stream(messages)
 
-    workflow = agent.ReActAgent(Model({"one": "Answer: 1", "two": "Answer: 2"}), [])
     with anyio.fail_after(5):
-        first = workflow.run(question="one")
-        assert (await first).rounds == 1
-        assert (await workflow.run(question="two", state=first.state)).rounds == 1
+        await agent.converse(
+            agent.ReActAgent(Model({"one": "Answer: 1", "two": "Answer: 2"}), []), ["one", "two"]
+        )
     assert prompts == [["one"], ["one", "Answer: 1", "two"]]
+    assert (
+        capsys.readouterr().out == "You: one\nAnswer: 1\n(rounds: 1)\n\nYou: two\nAnswer: 2\n(rounds: 1)\n\n"
+    )
 
 
 def test_the_model_is_told_of_the_tools(agent: ModuleType) -> None:

@@ -46,12 +46,16 @@ async def run(summarize: ModuleType, model: Any, *paths: Path) -> Any:
 async def test_every_file_is_reduced_to_the_summaries_of_its_own_passages_in_their_order(
     summarize: ModuleType, tmp_path: Path
 ) -> None:
-    """The first file is the longer one, so it is done last; the result has the order of the call."""
+    """The first file is the longer one, so it is done last, and its first passage comes after the others."""
     reduced = []
+    refused = set()
 
     def notes(text: str) -> None:
         if len(text) < 100:
             reduced.append(text)
+        elif text.startswith("One") and text not in refused:
+            refused.add(text)
+            raise summarize.RateLimitError
 
     first = write(tmp_path / "first.md", *(f"{word} {LONG}" for word in ("One", "two", "three")))
     second = write(tmp_path / "second.md", f"Other {LONG}")
