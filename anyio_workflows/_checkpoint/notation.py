@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
+from typing import Any
 
 import attrs
 
@@ -86,7 +87,8 @@ class Notation:
             CheckpointError: *event* cannot be written.
         """
         document = self.converter.unstructure_event(event)
-        fields = attrs.fields(type(event)) if attrs.has(type(event)) else ()  # those of a keyword event all count
+        kind: Any = type(event)
+        fields = attrs.fields(kind) if attrs.has(kind) else ()  # those of a keyword event all count
         unequal = [written_name(each.name) for each in fields if not each.eq]
         compared = {name: value for name, value in sorted(document.items()) if name not in unequal}
         return blake2b(self.converter.dumps(compared), digest_size=_DIGEST_BYTES).hexdigest()
