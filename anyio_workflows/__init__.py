@@ -6,11 +6,13 @@ Public names only; each is defined in a private module and documented there.
 from typing import TYPE_CHECKING, Any
 
 from ._declare.collect import All, Collect, Take
+from ._declare.resources import Resource, ResourceConfig
 from ._declare.retry import RetryInfo, RetryPolicy
 from ._declare.step import catch_error, step
 from ._errors import (
     CheckpointError,
     EventFieldsError,
+    ResourceConfigError,
     RestoredError,
     RunNotFoundError,
     StatePathError,
@@ -86,6 +88,9 @@ __all__ = (
     "InputRequiredEvent",
     "InternalDispatchEvent",
     "PendingEvent",
+    "Resource",
+    "ResourceConfig",
+    "ResourceConfigError",
     "RestoredError",
     "ResumeDivergedEvent",
     "RetryInfo",

@@ -18,6 +18,7 @@ from ._observer import (
     RunEnd,
     RunEndStatus,
 )
+from ._turnstile import Point, PointKind, Turnstile, turnstile
 
 RunStatus = Literal[
     "running", "completed", "failed", "timed_out", "cancelled", "cancelled_by_user", "put_away"
@@ -238,10 +239,14 @@ __all__ = (
     "ObservedAttempt",
     "ObservedRun",
     "Observer",
+    "Point",
+    "PointKind",
     "Record",
     "RunEnd",
     "RunEndStatus",
     "RunInfo",
     "RunStatus",
+    "Turnstile",
     "record_id",
+    "turnstile",
 )

@@ -35,7 +35,10 @@ nitpick_ignore_regex = [
     ),
     ("py:(class|obj)", r"bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|optional"),
     # Variables and private classes in signatures: they are readable there, and have no page of their own.
-    ("py:(class|obj)", r"anyio_workflows\.(_|testing\.store_).*|\.\.\.|StateT|EventT|build_graph"),
+    (
+        "py:(class|obj)",
+        r"anyio_workflows\.(_|testing\.store_).*|\.\.\.|StateT|EventT|ResultT(_co)?|build_graph",
+    ),
     ("py:obj", "epoch|last_sequence"),  # of RunInfo, in the docstring of an argument of that type
     ("py:obj", "result"),  # a keyword of StopEvent that is readable as an attribute, but declared nowhere
 ]

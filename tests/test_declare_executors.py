@@ -3,11 +3,12 @@
 import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from declaring import Answer, Context, Host, Query, declared, problems_of
 
+from anyio_workflows import Resource
 from anyio_workflows._declare.step import step
 from anyio_workflows._declare.workflow import DeclaredWorkflow
 
@@ -154,3 +155,15 @@ def test_a_decorator_above_must_leave_it_a_plain_function(pool: Executor) -> Non
 
     (problem,) = problems_of(declare)
     assert "step 'work' has executor=, which calls plain functions, but the decorator above @step" in problem
+
+
+def test_resources_stay_in_the_event_loop(pool: Executor) -> None:
+    """They would have to be pickled."""
+
+    def declare() -> None:
+        class Flow(DeclaredWorkflow):
+            @step(executor=pool)
+            def work(self, ev: Query, number: Annotated[int, Resource(lambda: 3)]) -> None: ...
+
+    (problem,) = problems_of(declare)
+    assert "step 'Flow.work' has executor= and resources, which stay in the event loop" in problem

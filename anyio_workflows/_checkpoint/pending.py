@@ -71,7 +71,6 @@ class Pending:
         self.changes = []
         self.answers = {key: event for key, event in self.answers.items() if event is not None}
         self.prompts = [prompt for prompt in self.prompts if prompt[0] not in unanswered]
-        self.unanswered = [number for number in self.unanswered if number not in unanswered]
         self.children = {key: child for key, child in self.children.items() if child.has_ended}
 
     def document(self) -> Document:
@@ -121,12 +120,21 @@ _RETRY = ("attempt", "due", "began", "failed_at", "error")
 and the last has ended, in seconds UTC, and its exception's class and text."""
 
 
+_MOST_ATTEMPTS = 10**9
+"""A thousand a second for a week; strategies compute with it."""
+
+LAST_MOMENT = 253_402_300_799
+"""The end of the year 9999, the last that a `datetime` knows, in seconds UTC."""
+
+
 def _retry(document: Document) -> Document:
     members(document, _RETRY)
-    if count(document["attempt"]) < 2:  # noqa: PLR2004
-        raise ValueError("the first attempt is no retry")
-    for moment in ("began", "failed_at", *(("due",) if document["due"] is not None else ())):
-        seconds(document[moment])
+    if not 2 <= count(document["attempt"]) <= _MOST_ATTEMPTS:  # noqa: PLR2004
+        raise ValueError("an attempt that is none, or the first, which is no retry")
+    if document["due"] is not None:
+        seconds(document["due"])
+    if max(seconds(document["began"]), seconds(document["failed_at"])) > LAST_MOMENT:
+        raise ValueError("a time that no calendar shows")
     kind, message = items(document["error"])
     text(kind)
     text(message)

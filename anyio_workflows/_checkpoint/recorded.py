@@ -9,11 +9,7 @@ from typing import Any
 
 from .._brief import brief
 from .._errors import CheckpointError
-from .._events import (
-    Event,
-    EventList,
-    ResumeDivergedEvent,
-)
+from .._events import Event, EventList
 from .._ledger.attempts import Attempt
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery, Desk, Failure
@@ -77,13 +73,16 @@ class RecordedLedger(RecordedDescent):
     def _route(self, event: Event, step: str | None, source: str, sender: Delivery | None) -> bool:
         """Route *event* as any ledger does, unless an earlier attempt of *sender* has sent it."""
         route = self.plan.route(event, source=source)
-        self._note_cause(event, step, self._committing if sender is None else sender)
         if sender is not None and sender.record.has_sent(step, event):
             return False
+        parent = self._committing if sender is None else sender
+        self._note_cause(event, step, parent)
         if sender is not None:
             self._note_given_up(sender)
         self._document = document = self._converter.unstructure_event(event)
         stops = self._emit_with_care(event, route, step, source)
+        if parent is not None:
+            parent.record.count_output(step, event)
         if sender is not None:
             sender.record.note_sent(step, event)
         if stops and self._has_end:
@@ -97,18 +96,14 @@ class RecordedLedger(RecordedDescent):
 
     def _note_cause(self, event: Event, target: str | None, parent: Delivery | None) -> None:
         """Say what delivers *event*: its place among the outputs of *parent* of its class and target, never a counter."""
-        kind = type(event).__qualname__
         if parent is None:  # from outside
             self._cause = f"{self.run_id}/{self._arrivals}"
             self._arrivals += 1
             self._note(["arrive"])
             return
         record: Attempt = parent.record
-        if record.outputs is None:
-            record.outputs = {}
-        index = record.outputs.get((kind, target), 0)
-        record.outputs[kind, target] = index + 1
-        self._cause = f"{record.key}/{kind}/{target}/{index}"
+        kind = type(event).__qualname__
+        self._cause = f"{record.key}/{kind}/{target}/{record.output_index(target, event)}"
 
     def publish_prompt(self, event: Event, sender: Delivery | None) -> None:
         """Put a question on the stream, unless it stands there since an earlier attempt."""
@@ -164,8 +159,6 @@ class RecordedLedger(RecordedDescent):
             raise
         finally:
             self._committing = None
-        for _, event in record.sent or ():
-            self._publish(ResumeDivergedEvent(step_name=delivery.desk.node.name, event=event))
         for wait in (record.waits or {}).values():
             self.give_back(wait)
             self.close_wait(wait)
@@ -360,6 +353,14 @@ class RecordedLedger(RecordedDescent):
                 del self._state_documents[name]
         # Noted also if nothing changed: when the delivery runs again its changes are matched in their order.
         self._note(["change", None if delivery is None else delivery.number, changed])
+
+    def undo_change(self, state: RunState) -> None:
+        """Make *state* what it was when it was last noted: a change that cannot be written down has not happened."""
+        if self._state_documents:
+            documents = {name: document[0] for name, document in self._state_documents.items()}
+            state.set_state(self._converter.structure_state(documents))
+        else:
+            state.begin_anew()
 
     def earlier_state(self, delivery: Delivery) -> RunState | None:
         """Return the state that the next change of *delivery* started from in an earlier attempt, None if it is new."""

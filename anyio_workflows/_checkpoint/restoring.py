@@ -51,6 +51,8 @@ def _restore_delivery(ledger: RecordedLedger, pending: Pending) -> None:
         if delivery.lineage.fan_out is not None:
             delivery.lineage.fan_out.open += 1
     record.sent = [(target, structure(event, where=f"{where}.sent")) for target, event in pending.sent]
+    for target, event in record.sent:
+        record.count_output(target, event)
     record.answers = {
         key: None if event is None else structure(event, where=f"{where}.answers")
         for key, event in pending.answers.items()

@@ -170,8 +170,9 @@ class Snapshot:
         self._undo_takes(pending)
         self._undo_puts(pending)
         pending.begin_again(about, unanswered)
+        self._settle_questions(pending, unanswered)
         self._changing.pop(by, None)
-        self.responses += len(unanswered)
+        self.responses += min(len(unanswered), max(0, self.prompt_count - self.responses))
 
     def child_begins(self, by: int, key: str, workflow: str, fingerprint: str) -> None:
         """A run has begun that is part of an execution."""

@@ -6,7 +6,7 @@ What its signature means is read elsewhere, and so is what the steps of a workfl
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import FunctionType
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 import attrs
 
@@ -21,6 +21,9 @@ from .retry import RetryPolicy
 from .signature import CallShape, ContextParameter, read_signature
 from .wording import name_of
 
+if TYPE_CHECKING:  # loaded by programs that declare resources
+    from .chains import ResourceDeclaration
+
 __all__ = (
     "CallShape",
     "ContextParameter",
@@ -32,7 +35,8 @@ __all__ = (
 )
 
 _DECLARATION = "__workflow_step__"
-_AnyStep = TypeVar("_AnyStep", bound=Callable[..., Event | Awaitable[Event | None] | None])
+_Output: TypeAlias = Event | Sequence[Event] | None
+_AnyStep = TypeVar("_AnyStep", bound=Callable[..., _Output | Awaitable[_Output]])
 
 
 class TakesSteps(Protocol):
@@ -90,6 +94,8 @@ class StepDeclaration:
 
     handles: Recovery | None = None
     """It is called when other steps have failed, and this says which."""
+    resources: tuple[tuple[str, "ResourceDeclaration"], ...] = ()
+    """Parameters that take resources, and what they are given."""
 
     accept_event_subclasses: bool
     """It takes subclasses of those types too."""
@@ -241,6 +247,11 @@ def _declaration(
     context = signature.context_parameter if signature is not None else None
     found = step_problems(function, options.executor, is_async=is_async, context_parameter=context)
     problems.extend(f"{where} {problem}" for problem in found)
+    if signature is not None and signature.resources and options.executor is not None:
+        problems.append(
+            f"{where} has executor= and resources, which stay in the event loop; make them where the step runs, or "
+            f"give what they hold in the event"
+        )
     if signature is None or problems:
         raise WorkflowValidationError(problems)
     return StepDeclaration(
@@ -293,8 +304,8 @@ def step(
     """Declare a method, or with *workflow* a function, as a step.
 
     The annotations say what it does: the one event parameter which events it accepts, the return
-    annotation which it returns, and a parameter annotated with `Context` is given the context. The
-    function itself stays as it is.
+    annotation which it returns; a parameter annotated with `Context` is given the context, and one
+    annotated with a `Resource` is given that. The function itself stays as it is.
 
     Args:
         func: The function, when the decorator is written without parentheses.

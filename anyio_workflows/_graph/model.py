@@ -1,12 +1,14 @@
 """The graph of a workflow: its steps, its events, and which event goes to which step."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import attrs
 
 from .._declare.step import StepDeclaration
 from .._errors import WorkflowConfigurationError, WorkflowStepDoesNotExistError, WorkflowValidationError
 from .._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from .results import result_problems
 from .validate import problems, start_classes, stop_classes
 
 
@@ -82,6 +84,7 @@ def build_graph(
     *,
     skip_graph_checks: Collection[str] = (),
     extra_events: Sequence[type[Event]] = (),
+    result: Any = Any,
 ) -> Graph:
     """Return what *steps* amount to.
 
@@ -90,12 +93,14 @@ def build_graph(
         steps: In order of declaration.
         skip_graph_checks: Mistakes to allow everywhere: ``"reachability"``, ``"terminal_event"``, ``"dead_end"``.
         extra_events: Event types that no annotation names, but that steps send or that come from outside.
+        result: What the workflow's class says that its runs give; Any if it says nothing.
 
     Raises:
         WorkflowConfigurationError: Among the mistakes is one of the start or stop event.
         WorkflowValidationError: The steps don't fit together; all mistakes are named.
     """
     found = problems(steps, skip_graph_checks=skip_graph_checks, extra_events=extra_events)
+    found += result_problems(steps, result)
     if found:
         configuration = any(problem.configuration for problem in found)
         error = WorkflowConfigurationError if configuration else WorkflowValidationError

@@ -429,7 +429,11 @@ class Ledger:
 
     def active_steps(self) -> tuple[str, ...]:
         """Return the names of the steps with executions in work, in order of declaration."""
-        names = {delivery.desk.node.name for delivery in self.pending.values() if delivery.is_in_work}
+        names = {
+            delivery.desk.node.name
+            for delivery in self.pending.values()
+            if delivery.is_in_work or delivery.failure is not None  # between two attempts
+        }
         return tuple(node.name for node in self.plan.nodes if node.name in names)
 
     def report(self, most: int | None = None) -> StallReport:

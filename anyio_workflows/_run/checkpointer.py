@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, get_args
+from typing import Any, Generic, get_args
 
 import attrs
 
@@ -15,14 +15,14 @@ from .._errors import CheckpointError, WorkflowRuntimeError, WorkflowStepDoesNot
 from .._events import Event, StartEvent
 from ..abc import CheckpointStore, Record, RunInfo
 from .entries import Entries
-from .handler import WorkflowHandler
+from .handler import ResultT_co, WorkflowHandler
 from .keeping import Durability
 from .recorded_run import RecordedRun
 from .recording import Recording, Start, checked
 from .workflow import Workflow
 
 
-class WorkflowCheckpointer:
+class WorkflowCheckpointer(Generic[ResultT_co]):
     """Runs a workflow and keeps a checkpoint for every execution that gave an event.
 
     ``handler = checkpointer.run(...)`` is as `Workflow.run`; afterwards, and meanwhile,
@@ -31,7 +31,11 @@ class WorkflowCheckpointer:
     """
 
     def __init__(
-        self, *, workflow: Workflow, store: CheckpointStore | None = None, durability: Durability = "async"
+        self,
+        *,
+        workflow: Workflow[ResultT_co],
+        store: CheckpointStore | None = None,
+        durability: Durability = "async",
     ) -> None:
         """Look whether the events and the state of *workflow* can be written down.
 
@@ -52,7 +56,7 @@ class WorkflowCheckpointer:
             )
         self._store = store
         self._durability: Durability = durability
-        self.workflow: Workflow = workflow
+        self.workflow: Workflow[ResultT_co] = workflow
         self._disabled: set[str] = set()
         self._runs: dict[str, Entries] = {}
         workflow._current_notation()
@@ -68,7 +72,7 @@ class WorkflowCheckpointer:
 
     # --- running
 
-    def run(self, start_event: StartEvent | None = None, **options: Any) -> WorkflowHandler:
+    def run(self, start_event: StartEvent | None = None, **options: Any) -> WorkflowHandler[ResultT_co]:
         """Return a run as `Workflow.run` does, which is recorded."""
         return self._take_in(
             self.workflow._new_run(start_event, options, self._make(Recording(self._notation)))
@@ -76,7 +80,7 @@ class WorkflowCheckpointer:
 
     def run_from(
         self, checkpoint: Checkpoint, *, allow_changed: bool = False, **options: Any
-    ) -> WorkflowHandler:
+    ) -> WorkflowHandler[ResultT_co]:
         """Return a new run that goes on from *checkpoint*.
 
         What was done by then stays done, what was pending is delivered, and what was being worked on is worked on again
@@ -110,7 +114,9 @@ class WorkflowCheckpointer:
         make = self._make(Recording(self._notation, start), parent=checkpoint.id_)
         return self._take_in(self.workflow._new_run_from(options, make), checkpoint.id_)
 
-    async def resume(self, run_id: str, *, allow_changed: bool = False, **options: Any) -> WorkflowHandler:
+    async def resume(
+        self, run_id: str, *, allow_changed: bool = False, **options: Any
+    ) -> WorkflowHandler[ResultT_co]:
         """Return a run of the store, not yet started, to go on where it was; it keeps its id.
 
         One that has completed gives its recorded result and executes nothing. One that was killed, or cancelled from
@@ -247,7 +253,7 @@ class WorkflowCheckpointer:
 
     def _take_in(
         self, run: RecordedRun, parent: str | None = None, info: RunInfo | None = None
-    ) -> WorkflowHandler:
+    ) -> WorkflowHandler[ResultT_co]:
         if info is None and run.run_id in self._runs:
             raise WorkflowRuntimeError(
                 f"this checkpointer has a run {run.run_id!r} already; give another run_id, or none for a random one"

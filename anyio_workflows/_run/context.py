@@ -1,7 +1,7 @@
 """What a step can do to its run while it executes."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # plain `Context` means Context[Any]; before 3.13 only type c
 else:
     StateT = TypeVar("StateT")
 EventT = TypeVar("EventT", bound=Event)
+ResultT = TypeVar("ResultT")
 
 
 class RunOfContext(Protocol):
@@ -127,7 +128,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         """
         self._live("idempotency_key")
         record = self._delivery.record
-        if record is None:
+        if record is None or not record.key:  # a step that is retried has a record in any run
             raise WorkflowRuntimeError(
                 f"step {self.step_name!r} asks for an idempotency key, which only a recorded run has; "
                 f"start it with WorkflowCheckpointer(workflow=workflow).run(...)"
@@ -150,14 +151,16 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         Raises:
             WorkflowRuntimeError: The execution has ended.
         """
-        self._live("retry_info")
+        crew = self._live("retry_info")
         delivery = self._delivery
         failure = delivery.failure
-        if failure is None or delivery.first_began is None:
+        if failure is None:
             return RetryInfo(0, 0.0, None, None)
+        # Not noted for a step that had a policy before the run was resumed, and has none now.
+        began = crew.began_at(delivery) if delivery.first_began is None else delivery.first_began
         return RetryInfo(
             retry_number=delivery.attempt - 1,
-            elapsed_seconds=anyio.current_time() - delivery.first_began,
+            elapsed_seconds=anyio.current_time() - began,
             last_exception=failure.error,
             last_failed_at=datetime.fromtimestamp(failure.at, UTC),
         )
@@ -197,7 +200,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             The event is not sent.
         """
         crew = self._live("send")
-        await crew.hop()
+        await crew.hop(self)
         source = f"step {self.step_name!r}"
         waited_for: Inbox | None = None
         while (inbox := _full_inbox(crew, event, step, source)) is not None:
@@ -222,6 +225,17 @@ class Context(Execution, ContextParameter, Generic[StateT]):
                     inbox.senders.popleft().wake()
                 raise
         self.send_event(event, step)
+
+    async def checkpoint(self) -> None:
+        """Let other tasks, timeouts and cancellation have their turn; in a run that is explored, whoever is chosen.
+
+        Raises:
+            WorkflowRuntimeError: The execution has ended.
+
+        Cancellation:
+            Nothing has happened.
+        """
+        await self._live("checkpoint").pause(self, "checkpoint")
 
     def collect_events(
         self, ev: Event, expected: Expected[EventT], buffer_id: str | None = None
@@ -315,7 +329,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             self._run.find_answer(wait)
         if wait.answer is not None:
             try:
-                await crew.hop()
+                await crew.hop(self)
             except BaseException:
                 crew.ledger.give_back(wait)
                 raise
@@ -428,11 +442,11 @@ class ThreadContext(Context[StateT]):
 
     def retry_info(self) -> RetryInfo:
         """Return how this execution stands with its attempts."""
-        return in_event_loop(super().retry_info)
+        return self._hop(super().retry_info)
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* into the run; returns when it has been routed."""
-        in_event_loop(super().send_event, event, step)
+        self._hop(super().send_event, event, step)
 
     # Plain functions, so that a call that is not awaited is an error as well.
 
@@ -440,11 +454,15 @@ class ThreadContext(Context[StateT]):
         """Not available in a thread."""
         raise self._not_in_a_thread("send")
 
+    def checkpoint(self) -> NoReturn:
+        """Not available in a thread."""
+        raise self._not_in_a_thread("checkpoint")
+
     def collect_events(
         self, ev: Event, expected: Expected[EventT], buffer_id: str | None = None
     ) -> list[EventT] | None:
         """Collect as in an async step."""
-        return in_event_loop(super().collect_events, ev, expected, buffer_id)
+        return self._hop(super().collect_events, ev, expected, buffer_id)
 
     def run_child(
         self,
@@ -472,19 +490,23 @@ class ThreadContext(Context[StateT]):
 
     def cancel_step(self, step: str, reason: str = "") -> int:
         """Cancel the executions of one step."""
-        return in_event_loop(super().cancel_step, step, reason)
+        return self._hop(super().cancel_step, step, reason)
 
     def cancel_fan_out(self, step: str, reason: str = "") -> int:
         """Cancel everything that has come of the lists of *step*."""
-        return in_event_loop(super().cancel_fan_out, step, reason)
+        return self._hop(super().cancel_fan_out, step, reason)
 
     def write_event_to_stream(self, ev: Event | None) -> None:
         """Write *ev* to the stream of the run."""
-        in_event_loop(super().write_event_to_stream, ev)
+        self._hop(super().write_event_to_stream, ev)
 
     def _stop(self, crew: Crew, event: Event) -> None:  # noqa: ARG002
         # No task is running here, only a call from a thread: whose cancellation there might be cannot be asked.
         self._run.decide(Completed(event))  # type: ignore[arg-type]  # the ledger says that it is a StopEvent
+
+    def _hop(self, call: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        # A run that is explored has no threads.
+        return call(*arguments) if self._crew.turnstile is not None else in_event_loop(call, *arguments)
 
     def _not_in_a_thread(self, what: str) -> WorkflowRuntimeError:
         return WorkflowRuntimeError(

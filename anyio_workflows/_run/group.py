@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -22,6 +22,9 @@ from .workflow import Workflow, check_count, is_number
 
 if TYPE_CHECKING:  # loaded by programs that record, or observe
     from ..abc import CheckpointStore, Observer, RunStatus
+    from .resource_block import ResourceBlock
+
+ResultT = TypeVar("ResultT")
 
 _UNFINISHED: tuple["RunStatus", ...] = ("running", "cancelled", "put_away")
 
@@ -55,7 +58,8 @@ class RunGroup:
     is in its handler, and logged if nobody awaits it.
 
     Leaving the block normally lets the runs end for *grace* seconds and then cancels what is left. An exception in
-    the body, or cancellation, cancels them at once.
+    the body, or cancellation, cancels them at once. When they have ended, the resources of ``scope="workflow"`` are
+    left that they have shared; to do so can fail, and then the block raises.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class RunGroup:
             self._checkpointer_of(workflow)
         self._block: AbstractAsyncContextManager[Self] | None = None
         self._tasks: TaskGroup | None = None
+        self._resources: ResourceBlock | None = None
         self._loop: EventLoopToken | None = None
         self._is_closing = False
         self._live: dict[str, WorkflowHandler] = {}
@@ -140,7 +145,7 @@ class RunGroup:
                 "a RunGroup is entered once; make a new one:\n    async with RunGroup() as runs:"
             )
         self._loop = current_token()
-        self._block = self._own_runs()
+        self._block = self._own_resources()
         return await self._block.__aenter__()
 
     async def __aexit__(
@@ -153,6 +158,15 @@ class RunGroup:
         """
         assert self._block is not None, "a block is left after it was entered"
         return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102  # a task group's, in effect
+
+    @asynccontextmanager
+    async def _own_resources(self) -> AsyncGenerator[Self, None]:
+        from .resource_block import ResourceBlock  # noqa: PLC0415  # loaded by those who have groups
+
+        # Around the runs: what they share is left when all of them have ended.
+        self._resources = ResourceBlock("this RunGroup")
+        async with self._resources, self._own_runs():
+            yield self
 
     @asynccontextmanager
     async def _own_runs(self) -> AsyncGenerator[Self, None]:
@@ -192,8 +206,8 @@ class RunGroup:
             handler._run.decide(Cancelled(reason))
 
     def start(
-        self, workflow: Workflow, start_event: StartEvent | None = None, **options: Any
-    ) -> WorkflowHandler:
+        self, workflow: Workflow[ResultT], start_event: StartEvent | None = None, **options: Any
+    ) -> WorkflowHandler[ResultT]:
         """Start a run that the group owns, and return its handler at once.
 
         It sees the context variables of the caller, whose cancellation does not touch it.
@@ -224,13 +238,15 @@ class RunGroup:
         run = workflow.run if checkpointer is None else checkpointer.run
         if self._observers:
             options["observers"] = (*self._observers, *options.get("observers", ()))
-        handler = run(start_event, **options)
+        handler: WorkflowHandler[ResultT] = run(start_event, **options)
         self._take_in(handler, tasks, checkpointer)
         return handler
 
     def _take_in(self, handler: WorkflowHandler, tasks: TaskGroup, records: Records | None) -> None:
         if self._places is not None:
             handler._run.limit_by(self._places)
+        if handler._run.resources is not None:
+            handler._run.resources.group_block = self._resources
         handler._start("look it up in the RunGroup", is_detached=True)
         self._live[handler.run_id] = handler
         run = handler._run

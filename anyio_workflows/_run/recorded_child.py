@@ -11,6 +11,7 @@ from .._ledger.delivery import Delivery
 from .._ledger.outcome import Outcome
 from .recorded_run import RecordedRun
 from .recording import Recording, Start, checked
+from .run import Run
 from .workflow import Workflow
 
 
@@ -76,8 +77,8 @@ class RecordedChild(RecordedRun):
                 self._of._fail(error, None)
             raise
 
-    def _is_published_later(self, outcome: Outcome) -> bool:  # noqa: ARG002
-        return False  # its end is no end of what is saved
+    def _is_published_later(self, outcome: Outcome) -> bool:
+        return Run._is_published_later(self, outcome)  # its end is no end of what is saved
 
 
 def start_of(run: RecordedRun, delivery: Delivery, key: str, workflow: Workflow) -> Start | None:

@@ -11,7 +11,7 @@ from .._checkpoint.recorded import RecordedLedger
 from .._events import Event, StopEvent
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
-from .._ledger.outcome import Completed, Failed, Outcome
+from .._ledger.outcome import Completed, Outcome
 from ..abc import CheckpointStore, RunInfo, record_id
 from . import log
 from .child import Host
@@ -99,8 +99,9 @@ class RecordedRun(Run):
     def _begin(self) -> None:
         super()._begin()
         delayed, self._recorded.delayed = self._recorded.delayed, []
+        now = self.wall_clock()
         for delivery, due in delayed:
-            self._delay(delivery, max(0.0, due - self.wall_clock()))
+            self._delay(delivery, due - now)  # below 0 if it is over: what was due first still goes first
 
     @property
     def expects_children(self) -> bool:
@@ -165,12 +166,13 @@ class RecordedRun(Run):
 
     def _is_published_later(self, outcome: Outcome) -> bool:
         has_saved_end = self._keeper is not None and self._keeper.has_saved_end
-        return self.saves_commits and not (isinstance(outcome, Completed) and has_saved_end)
+        is_unsaved = self.saves_commits and not (isinstance(outcome, Completed) and has_saved_end)
+        return is_unsaved or super()._is_published_later(outcome)
 
     # --- its place in a store
 
     async def _begin_keeping(self) -> None:
-        if self._make_keeper is None:
+        if self._make_keeper is None or self.has_failed:  # refused: it can still be resumed
             return
         self._keeper = keeper = self._make_keeper()
         self._recorded.holds = self.saves_commits = keeper.durability == "sync"
@@ -213,7 +215,6 @@ class RecordedRun(Run):
             self.failures.append(error)
             if isinstance(self.ledger.outcome, Completed) and not self._keeper.has_saved_end:
                 # The store will not know its result: nobody may believe that it does.
-                self.ledger.outcome = Failed(error)
-                self._error, self._traceback = error, error.__traceback__
+                self._fail_after_all(error)
             else:
                 log.error("%s: the store does not know how run %s ended", self.name, self.run_id, error=error)

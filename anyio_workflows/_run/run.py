@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from contextvars import Context as ContextVars
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from .._ledger.descending import DescendingLedger
 from .._ledger.ledger import Ledger, stop_result
 from .._ledger.matching import MatchingLedger
 from .._ledger.outcome import Cancelled, Completed, Failed, Outcome, TimedOut
-from .._ledger.plan import Plan
+from .._ledger.plan import Node, Plan
 from .._ledger.report import MOST_LINES
 from .._ledger.state import RunState
 from .._ledger.waiting import Wait
@@ -40,6 +40,7 @@ from .body import Body
 from .child import ForwardedStream, Host
 from .clock import Clock
 from .context import Context, ThreadContext
+from .diverging import telling
 from .ending import error_of, last_event, note_where
 from .family import find_answer, receiver, report, run_child, take_kept_answer
 from .inbox import Inbox
@@ -50,6 +51,7 @@ from .worker import Execution, Parked, Worker
 
 if TYPE_CHECKING:
     from .._checkpoint.document import Checkpoint  # loaded by programs that record
+    from .resources import RunResources  # loaded by programs that declare resources
     from .watching import Watch  # loaded by programs that observe
     from .workflow import Workflow  # which makes runs
 
@@ -92,6 +94,7 @@ class Run(Attempts):
         "on_waiting_for_human",
         "parent",
         "plan",
+        "resources",
         "rests",
         "stream",
         "was_awaited",
@@ -134,7 +137,7 @@ class Run(Attempts):
         self.rests: int = 0
         """How often it has come to rest."""
         super().__init__(self._new_ledger())
-        self.is_traced = is_verbose or watch is not None
+        self.is_traced = is_verbose or watch is not None or self.turnstile is not None
         self._tells_steps = is_verbose
         self.is_verbose: bool = is_verbose
         self.failures: list[BaseException] = []
@@ -148,6 +151,7 @@ class Run(Attempts):
         """The run that this one is nested in."""
         self.awaits: list[Run] | None = None
         """Runs that this one's tasks wait for, those nested in it included."""
+        self.resources: RunResources | None = None if plan.resources is None else plan.resources.of(self)
         self.body: Body | None = None
         """The body of its ``async with``, if it is run beside one."""
         self.was_awaited: bool = False
@@ -191,7 +195,7 @@ class Run(Attempts):
 
     # --- the scope
 
-    async def drive(self) -> None:
+    def drive(self) -> Coroutine[Any, Any, None]:
         """Run to the outcome in the calling task, which is the first worker.
 
         Raises nothing but the caller's own cancellation: the outcome is kept.
@@ -199,6 +203,9 @@ class Run(Attempts):
         Cancellation:
             Decides the run, unless it is decided; every task of it is cancelled and awaited.
         """
+        return self._drive() if self.resources is None else self.resources.drive(self._drive)
+
+    async def _drive(self) -> None:
         self._known_requests = cancel_requests()
         context = copy_context()
         context.run(current_run.set, self)
@@ -227,7 +234,11 @@ class Run(Attempts):
             )  # by a fault of a backend's; mostly it is decided
             try:
                 if not self.is_torn_down:
-                    await self._finish_keeping()  # noqa: ASYNC102  # shielded and bounded there
+                    try:
+                        if self.resources is not None:
+                            await self.resources.close()  # noqa: ASYNC102  # shielded and bounded there
+                    finally:
+                        await self._finish_keeping()  # noqa: ASYNC102  # shielded and bounded there
             finally:
                 self._close()
         # The run's own scope has swallowed what it cancelled; what the caller was cancelled with meanwhile
@@ -394,6 +405,28 @@ class Run(Attempts):
         else:
             self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, elapsed(delivery)))
 
+    def refuse(self, error: Exception) -> None:
+        """Let the run fail before it begins; a store that has it keeps it as it was."""
+        if self.ledger.outcome is None:  # one that had completed before a resume needs nothing
+            self._fail(error, None)
+
+    def resource_failed(self, error: BaseException) -> None:
+        """Take note of a resource that has ended by itself, or could not be left."""
+        if isinstance(self.ledger.outcome, Completed):
+            self.failures.append(error)
+            self._fail_after_all(error)
+        else:
+            self._fail(error, None)
+            if self._error is not error:
+                log.error("%s: a resource of run %s failed", self.name, self.run_id, error=error)
+
+    def _fail_after_all(self, error: BaseException) -> None:
+        """Turn the success, which nobody has been told of yet, into a failure: the run could not be ended."""
+        self.ledger.outcome = Failed(error)
+        self._error, self._traceback = error, error.__traceback__
+        if self.body is not None:
+            self.body.run_failed()
+
     def notice_cancellation(self) -> None:
         """Decide the run if a scope around it is cancelled; asked in a task of the run."""
         # A request past AnyIO may be a step's own, of a timeout of asyncio's: that shows when the step has ended.
@@ -559,7 +592,7 @@ class Run(Attempts):
         step, given = delivery.desk.node.name, type(delivery.event).__name__
         self.stream.append(
             StepStateChanged(
-                name=step,
+                name=delivery.desk.node.name,
                 step_state=state,
                 worker_id=str(delivery.number),
                 input_event_name=given,
@@ -568,6 +601,13 @@ class Run(Attempts):
         )
         if self.is_verbose:
             log.info("%s: step %s %s, at %s", self.name, step, how, given)
+
+    def call_with_resources(
+        self, node: Node, execution: Execution | None, delivery: Delivery
+    ) -> Coroutine[Any, Any, Any]:
+        """Make what the step is given, and call it."""
+        assert self.resources is not None, "a step with resources makes its run have some"
+        return self.resources.call(node, execution, delivery.event)
 
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
         """Return the context for *delivery*, of the kind that its step can use."""
@@ -633,13 +673,14 @@ class Run(Attempts):
 
     def _new_ledger(self) -> Ledger:
         if self.watch is not None:
-            return self.watch.ledger(self.plan, self.stream.append, Inbox)
-        kind: type[Ledger] = Ledger
+            return self.watch.ledger(self.plan, self._publisher(), Inbox)
         if self.plan.has_retries:
-            kind = MatchingLedger
-        elif self.plan.has_lineage:
-            kind = DescendingLedger
+            return MatchingLedger(self.plan, self._publisher(), Inbox)
+        kind = DescendingLedger if self.plan.has_lineage else Ledger
         return kind(self.plan, self.stream.append, Inbox)
+
+    def _publisher(self) -> Callable[[Event], None]:
+        return telling(self.stream.append, self.plan.name, lambda: self.run_id)
 
     def wall_clock(self) -> float:
         """Return seconds since the epoch, UTC."""
@@ -660,9 +701,9 @@ class Run(Attempts):
     def _note_decision(self) -> None:
         """The run is decided."""
 
-    def _is_published_later(self, outcome: Outcome) -> bool:  # noqa: ARG002
-        """Whether *outcome* is on the stream only when it is on disk."""
-        return False
+    def _is_published_later(self, outcome: Outcome) -> bool:
+        """Whether *outcome* is on the stream only at the end: a resource that is still to be left may change it."""
+        return isinstance(outcome, Completed) and self.resources is not None and self.resources.is_holding
 
     async def _begin_keeping(self) -> None:
         """Put the run into its store, before its first step begins, and have further cuts saved."""

@@ -39,6 +39,11 @@ async def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
+async def run_here(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call *function* in the event loop itself and return what it returns, for a run that is explored."""
+    return function(*arguments)
+
+
 def in_event_loop(call: Callable[..., ResultT], *arguments: Any) -> ResultT:
     """Call *call* in the event loop that has started this thread, and return what it returns."""
     from anyio import from_thread  # noqa: PLC0415  # see the module's docstring

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from .._brief import brief
+from .._declare.results import declared_result
 from .._declare.step import StepDeclaration
 from .._declare.workflow import DeclaredWorkflow
 from .._errors import WorkflowRuntimeError, WorkflowValidationError
@@ -14,13 +16,14 @@ from .._graph.model import Graph, build_graph
 from .._ledger.plan import Node, Plan
 from .._ledger.state import RunState
 from .executors import InExecutor
-from .handler import WorkflowHandler
+from .handler import ResultT_co, WorkflowHandler
 from .places import Places
 from .run import Run
 
-if TYPE_CHECKING:  # loaded by programs that record, or observe
+if TYPE_CHECKING:  # loaded by programs that record, observe, or declare resources
     from .._checkpoint.notation import Notation
     from .._observer import Observer
+    from .resources import WorkflowResources
     from .watching import Watch
 
 
@@ -34,7 +37,7 @@ class _Unset(Enum):
 _UNSET: Final = _Unset.UNSET
 
 
-class Workflow(DeclaredWorkflow):
+class Workflow(DeclaredWorkflow, Generic[ResultT_co]):
     """Steps that are wired by the events they accept and return.
 
     Derive from it, and decorate methods with `step`::
@@ -48,10 +51,14 @@ class Workflow(DeclaredWorkflow):
         result = await Greeting().run(name="world")
 
     One instance may serve any number of runs at once, also in several event loops.
+
+    ``class Greeting(Workflow[str])`` says what its runs give, to type checkers: the type of the ``result``, or the
+    subclass of `StopEvent` that they end with.
     """
 
     _plan: Plan | None = None
     _notation: "Notation | None" = None
+    _resources: "WorkflowResources | None" = None
 
     def __init__(
         self,
@@ -143,6 +150,7 @@ class Workflow(DeclaredWorkflow):
             declarations,
             skip_graph_checks=self._skip_graph_checks,
             extra_events=self._extra_events,
+            result=declared_result(type(self), Workflow),
         )
         state_types = {step.state_type for step in declarations if step.state_type is not None}
         if len(state_types) > 1:
@@ -153,7 +161,47 @@ class Workflow(DeclaredWorkflow):
             )
         state_type = next(iter(state_types), None)
         nodes = tuple(Node(index, step, self._call_of(step)) for index, step in enumerate(declarations))
-        self._plan = Plan(self._workflow_name, graph, nodes, state_type)
+        self._plan = Plan(self._workflow_name, graph, nodes, state_type, self._planned_resources(nodes))
+
+    def _planned_resources(self, nodes: Sequence[Node]) -> Any:
+        if not any(node.resources for node in nodes):
+            return None
+        from .resources import planned  # noqa: PLC0415  # loaded by programs that declare resources
+
+        return planned(nodes, self._own_resources())
+
+    def _own_resources(self) -> "WorkflowResources":
+        from .resources import WorkflowResources  # noqa: PLC0415  # loaded by programs that declare resources
+
+        if self._resources is None:
+            self._resources = WorkflowResources()
+        return self._resources
+
+    async def __aenter__(self) -> Self:
+        """Let managed resources of ``scope="workflow"`` live until the block is left, in this event loop.
+
+        They are made when a step first needs them. A workflow without such resources need not be entered. In a
+        `RunGroup` they live as long as that, unless the workflow was entered.
+
+        Raises:
+            WorkflowRuntimeError: It was entered in this event loop already.
+        """
+        self._current_plan()
+        await self._own_resources().enter(self._workflow_name)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Wait for the runs that use its resources, and leave these, the last one first.
+
+        An exception in the body cancels those runs. A resource that ends by itself cancels the body; what it failed
+        with, there or when it was left, is raised, unless the body has raised: then it is in a note and in the log.
+
+        Cancellation:
+            Cancels the runs. The resources are left, shielded, for half a minute each at most.
+        """
+        return await self._own_resources().leave(kind, error, traceback)  # noqa: ASYNC102  # shielded there
 
     def _call_of(self, step: StepDeclaration) -> Callable[..., Any]:
         call = step.function.__get__(self) if step.is_method else step.function
@@ -194,7 +242,7 @@ class Workflow(DeclaredWorkflow):
         checkpoints: bool = False,
         observers: "Sequence[Observer]" = (),
         **fields: Any,
-    ) -> WorkflowHandler:
+    ) -> WorkflowHandler[ResultT_co]:
         """Return a run, not yet started: await it, enter it, or give it to a task group or a `RunGroup`.
 
         Args:
