@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 from durable import every_durability, kept, settled
 from nesting import Answer, Asking, Counted, asked
@@ -105,8 +106,6 @@ async def test_s_ckpt_7_damage_in_what_a_child_has_noted_is_one_clear_error() ->
             index = next(i for i, each in enumerate(records) if what in each.payload and each.kind == "delta")
             for instead in (b'"chidl"', b'"commit"'):
                 changed: list[Record] = list(records[: index + 1])
-                import attrs
-
                 changed[index] = attrs.evolve(changed[index], payload=changed[index].payload.replace(what, instead))
                 damaged = MemoryCheckpointStore()
                 await damaged.create(info, changed)

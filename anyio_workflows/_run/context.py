@@ -34,6 +34,7 @@ else:
     StateT = TypeVar("StateT")
 EventT = TypeVar("EventT", bound=Event)
 ResultT = TypeVar("ResultT")
+ResultT = TypeVar("ResultT")
 
 
 class RunOfContext(Protocol):
@@ -339,14 +340,14 @@ class Context(Execution, ContextParameter, Generic[StateT]):
 
     async def run_child(
         self,
-        workflow: "Workflow",
+        workflow: "Workflow[ResultT]",
         start_event: StartEvent | None = None,
         *,
         namespace: str | None = None,
         state: object | None = None,
         timeout: float | None = None,
         **fields: Any,
-    ) -> Any:
+    ) -> ResultT:
         """Run *workflow* here, as a part of this execution, and return its result.
 
         What it writes to its stream is on the stream of this run, in `ChildEvent`s; its questions are there as
@@ -388,7 +389,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         options: dict[str, Any] = {"state": state, **fields}
         if timeout is not None:
             options["timeout"] = timeout
-        return await self._run.run_child(self, workflow, start_event, namespace, options)
+        result: ResultT = await self._run.run_child(self, workflow, start_event, namespace, options)
+        return result
 
     def _count_child(self, start: str) -> int:
         """Return how many children this execution runs now that have no name and were started with the same."""
