@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint
+from running import Calling
 
 from anyio_workflows import (
     ChildEvent,
@@ -134,6 +135,11 @@ class Fan(Workflow):
     async def end(self, ctx: Context, ev: Answered) -> StopEvent | None:
         done = ctx.collect_events(ev, {Answered: len(self.names)})
         return None if done is None else StopEvent(result=sorted(each.text for each in done))
+
+
+def running(child: Workflow) -> Workflow:
+    """Return a workflow that runs *child*, and knows none of its events."""
+    return Calling(lambda ctx: ctx.run_child(child))
 
 
 async def idle(handler: WorkflowHandler) -> WorkflowIdleEvent:

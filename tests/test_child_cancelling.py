@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from nesting import Ask, Asking, Question, asked
+from nesting import Ask, Asking, Question, asked, running
 from running import Calling, Crowd, Work
 
 from anyio_workflows import (
@@ -51,7 +51,7 @@ def levels(request: pytest.FixtureRequest) -> int:
 def nested(crowd: Workflow, levels: int) -> Workflow:
     """Return *crowd*, with so many levels less one above it."""
     for _ in range(levels - 1):
-        crowd = Calling(lambda ctx, below=crowd: ctx.run_child(below))
+        crowd = running(crowd)
     return crowd
 
 
@@ -101,7 +101,7 @@ async def test_child_that_takes_too_long_for_its_step_is_left_by_move_on_after()
 
 
 @pytest.mark.parametrize("checkpoints", [False, True])
-async def test_child_ends_with_a_step_that_is_cancelled_by_itself(checkpoints: bool, levels: int) -> None:  # noqa: FBT001
+async def test_child_ends_with_a_step_that_is_cancelled_by_itself(checkpoints: bool, levels: int) -> None:
     crowd = Crowd(nobody)
     workflow = Holding(lambda ctx: ctx.run_child(nested(crowd, levels)))
     with anyio.fail_after(5):

@@ -104,7 +104,8 @@ def commits(operations: Sequence[Any], pending: Sequence[Any]) -> Counter[tuple[
     """Count the executions of toys that *operations* have ended, in any child, which begin with what was *pending*."""
     events: dict[tuple[Any, ...], tuple[str, str]] = dict(_deliveries((), pending))
     found: Counter[tuple[str, str]] = Counter()
-    for operation in operations:
+    for noted in operations:
+        operation = noted
         path: tuple[Any, ...] = ()
         while operation[0] == "child":
             path, operation = (*path, operation[1], operation[2]), operation[3]

@@ -27,10 +27,12 @@ recorded = pytest.mark.parametrize("checkpoints", [False, True], ids=["plain", "
 
 @kinds
 @recorded
-async def test_s_wait_1_an_answer_sent_to_the_parent_finds_the_child(kind: Any, checkpoints: bool) -> None:  # noqa: FBT001
+async def test_s_wait_1_an_answer_sent_to_the_parent_finds_the_child(kind: Any, checkpoints: bool) -> None:
     child = kind()
     with anyio.fail_after(5):
-        async with Calling(lambda ctx: ctx.run_child(child, who="me")).run(checkpoints=checkpoints) as handler:
+        async with Calling(lambda ctx: ctx.run_child(child, who="me")).run(
+            checkpoints=checkpoints
+        ) as handler:
             await asked(handler, 1)
             handler.send_event(Answer(text="yes"))
             assert (await handler).endswith(": yes")
@@ -38,7 +40,7 @@ async def test_s_wait_1_an_answer_sent_to_the_parent_finds_the_child(kind: Any, 
 
 @kinds
 @recorded
-async def test_s_wait_2_who_has_asked_first_is_answered_first(kind: Any, checkpoints: bool) -> None:  # noqa: FBT001
+async def test_s_wait_2_who_has_asked_first_is_answered_first(kind: Any, checkpoints: bool) -> None:
     """Not who was begun first: a human answers the questions in the order in which they stand there."""
     late, early = anyio.Event(), anyio.Event()
 
@@ -68,7 +70,7 @@ async def test_s_wait_2_who_has_asked_first_is_answered_first(kind: Any, checkpo
 
 
 @recorded
-async def test_s_wait_2_requirements_say_which_child_is_meant(checkpoints: bool) -> None:  # noqa: FBT001
+async def test_s_wait_2_requirements_say_which_child_is_meant(checkpoints: bool) -> None:
     async def body(ctx: Context, name: str) -> Any:
         return await ctx.run_child(Asking(needs_name=True), who=name)
 
@@ -102,8 +104,8 @@ async def test_s_wait_2_the_parents_own_wait_comes_before_its_childrens() -> Non
 @pytest.mark.parametrize("knows", [False, True], ids=["unknown", "known"])
 async def test_s_wait_2_an_answer_that_nobody_has_asked_for_is_kept_for_a_child(
     kind: Any,
-    checkpoints: bool,  # noqa: FBT001
-    knows: bool,  # noqa: FBT001
+    checkpoints: bool,
+    knows: bool,
 ) -> None:
     """Before the child is there the parent keeps it, if it knows its class."""
     gate, begun = anyio.Event(), anyio.Event()
@@ -163,7 +165,7 @@ async def test_s_wait_2_a_grandchild_is_answered_through_all_levels_and_in_turn(
     deep = Calling(lambda ctx: ctx.run_child(Asking(), who="deep"))
 
     async def body(ctx: Context, name: str) -> Any:
-        return await ctx.run_child(deep if name == "deep" else Asking(), **({} if name == "deep" else {"who": name}))
+        return await (ctx.run_child(deep) if name == "deep" else ctx.run_child(Asking(), who=name))
 
     with anyio.fail_after(5):
         async with Fan(body, "deep", "flat").run() as handler:

@@ -6,8 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
-from nesting import Answer, Asking, AskingInSteps, Question, all_of, asked
-from running import Calling
+from nesting import Answer, Asking, AskingInSteps, Question, all_of, asked, running
 
 from anyio_workflows import (
     Context,
@@ -45,7 +44,7 @@ async def put_away(runs: RunGroup) -> None:
 def parent_of(child: Workflow, depth: int) -> Workflow:
     """Return a workflow that knows neither the question nor the answer, and runs *child* so far below."""
     for _ in range(depth):
-        child = Calling(lambda ctx, below=child: ctx.run_child(below))
+        child = running(child)
     return child
 
 
@@ -131,7 +130,9 @@ async def cut_while_asked(handler: WorkflowHandler, count: int = 1) -> Any:
 
 @kinds
 @depths
-async def test_s_wait_4_the_open_question_of_a_child_is_on_the_resumed_stream_once(kind: Any, depth: int) -> None:
+async def test_s_wait_4_the_open_question_of_a_child_is_on_the_resumed_stream_once(
+    kind: Any, depth: int
+) -> None:
     checkpointer = WorkflowCheckpointer(workflow=parent_of(kind(), depth))
     with anyio.fail_after(5):
         checkpoint = await cut_while_asked(checkpointer.run())

@@ -73,7 +73,9 @@ async def test_s_ckpt_6_what_a_step_of_a_child_returns_goes_out_when_it_is_on_di
 
 
 @pytest.mark.parametrize("fails", range(1, 7))
-async def test_s_ckpt_6_a_store_that_fails_in_a_child_fails_the_run_at_once_and_loses_nothing(fails: int) -> None:
+async def test_s_ckpt_6_a_store_that_fails_in_a_child_fails_the_run_at_once_and_loses_nothing(
+    fails: int,
+) -> None:
     """No policy of the step makes of it something to try again: the store is not the step's."""
     store, counted = FailingStore(fails), Counted()
 
@@ -106,7 +108,9 @@ async def test_s_ckpt_7_damage_in_what_a_child_has_noted_is_one_clear_error() ->
             index = next(i for i, each in enumerate(records) if what in each.payload and each.kind == "delta")
             for instead in (b'"chidl"', b'"commit"'):
                 changed: list[Record] = list(records[: index + 1])
-                changed[index] = attrs.evolve(changed[index], payload=changed[index].payload.replace(what, instead))
+                changed[index] = attrs.evolve(
+                    changed[index], payload=changed[index].payload.replace(what, instead)
+                )
                 damaged = MemoryCheckpointStore()
                 await damaged.create(info, changed)
                 with pytest.raises(CheckpointError):
@@ -125,7 +129,9 @@ async def test_s_run_1_a_child_that_is_cancelled_with_its_store_closed_leaves_th
         assert await (await kept(workflow, store, "async").resume("r")) == "let go"
 
 
-def test_child_of_a_stored_run_is_shown_by_the_command_line(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_child_of_a_stored_run_is_shown_by_the_command_line(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "runs.db"
 
     async def work() -> None:

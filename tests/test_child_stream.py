@@ -180,9 +180,9 @@ async def test_children_of_one_execution_have_ids_of_their_own_also_if_started_a
         for _ in range(3):
             await ctx.run_child(Saying(), who="same")
 
-    for options in ({}, {"checkpoints": True}):
+    for checkpoints in (False, True):
         with anyio.fail_after(5):
-            async with Calling(body, extra_events=[Ask]).run(**options) as handler:
+            async with Calling(body, extra_events=[Ask]).run(checkpoints=checkpoints) as handler:
                 events = await all_of(handler)
         assert len({each.run_id for each in events if isinstance(each, ChildEvent)}) == 3
 
@@ -190,7 +190,7 @@ async def test_children_of_one_execution_have_ids_of_their_own_also_if_started_a
 async def test_child_that_rests_says_so_and_then_its_parent_does() -> None:
     with anyio.fail_after(5):
         async with Calling(lambda ctx: ctx.run_child(Asking(), who="me")).run() as handler:
-            report = (await idle(handler)).report
+            report: Any = (await idle(handler)).report
             internal: list[Event] = []
             async for event in handler.stream_events(expose_internal=True):
                 internal.append(event)
@@ -219,7 +219,7 @@ async def test_report_of_many_children_names_a_few_and_counts_the_rest() -> None
             await asked(handler, 100)
             for _ in range(5):
                 await checkpoint()
-            report = (await idle(handler)).report
+            report: Any = (await idle(handler)).report
             for _ in names:
                 handler.send_event(Answer())
             await handler

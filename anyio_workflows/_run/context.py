@@ -34,7 +34,6 @@ else:
     StateT = TypeVar("StateT")
 EventT = TypeVar("EventT", bound=Event)
 ResultT = TypeVar("ResultT")
-ResultT = TypeVar("ResultT")
 
 
 class RunOfContext(Protocol):

@@ -40,11 +40,8 @@ class Review(Workflow[bool]):
 class Publish(Workflow[list[str]]):
     @step
     async def publish(self, ctx: Context, ev: StartEvent) -> StopEvent:
-        published = []
-        for text in ev.drafts:
-            if await ctx.run_child(Review(extra_events=[Objections]), text=text):
-                published.append(text)
-        return StopEvent(result=published)
+        review = Review(extra_events=[Objections])
+        return StopEvent(result=[text for text in ev.drafts if await ctx.run_child(review, text=text)])
 
 
 async def main() -> None:
