@@ -241,8 +241,12 @@ def test_s_run_5_a_parent_rests_also_if_the_step_of_the_child_has_a_timeout(back
 
 @both_backends
 def test_s_run_4_a_parent_with_a_deadline_around_its_child_does_not_rest(backend: str) -> None:
+    """It has something else to do by then: its time goes on."""
+
+    seconds = 5
+
     async def body(ctx: Context) -> Any:
-        with anyio.move_on_after(5):
+        with anyio.move_on_after(seconds):
             return await ctx.run_child(Asking())
         return "moved on"
 
@@ -250,6 +254,9 @@ def test_s_run_4_a_parent_with_a_deadline_around_its_child_does_not_rest(backend
         return await Calling(body, timeout=10).run()
 
     assert run_virtually(main, backend) == "moved on"
+    seconds = 20
+    with pytest.raises(WorkflowTimeoutError):
+        run_virtually(main, backend)
 
 
 @both_backends

@@ -11,9 +11,11 @@ from nesting import Answer, Asking, AskingInSteps, Question, all_of, asked, runn
 from anyio_workflows import (
     Context,
     Event,
+    HumanResponseEvent,
     RunGroup,
     StartEvent,
     StopEvent,
+    UnhandledEvent,
     Workflow,
     WorkflowCheckpointer,
     WorkflowHandler,
@@ -117,6 +119,51 @@ async def test_s_wait_4_answers_wait_for_a_child_that_is_not_there_again(kind: A
             await anyio.lowlevel.checkpoint()
             workflow.gate.set()
             assert (await handler).endswith(": yes")
+
+
+async def test_s_send_5_what_was_held_for_a_child_that_does_not_know_it_is_told_to_be_unhandled() -> None:
+    """It can be written down by nobody, and is no failure of the step whose child began."""
+    workflow = Hesitating(Asking())
+    checkpointer = WorkflowCheckpointer(workflow=workflow)
+    with anyio.fail_after(5):
+        checkpoint = await cut_while_asked(checkpointer.run())
+        async with checkpointer.run_from(checkpoint) as handler:
+            handler.send_event(Stray())
+            await asked(handler, 1)
+            handler.send_event(Answer(text="yes"))
+            assert await handler == "child: yes"
+            events = [each async for each in handler.stream_events(expose_internal=True)]
+    assert [each.event_type for each in events if isinstance(each, UnhandledEvent)] == ["Stray"]
+
+
+async def test_s_wait_4_a_run_that_holds_an_answer_for_a_child_is_not_put_away() -> None:
+    """It is in no store yet."""
+
+    class AsksFirst(Workflow):
+        asks = False
+
+        @step
+        async def call(self, ctx: Context, ev: StartEvent) -> StopEvent:
+            if AsksFirst.asks:
+                await ctx.wait_for_event(HumanResponseEvent)
+            return StopEvent(result=await ctx.run_child(Asking()))
+
+    workflow, store = AsksFirst(), MemoryCheckpointStore()
+    with anyio.fail_after(5):
+        async with RunGroup(store=store, workflows=[workflow], put_away_after=0) as runs:
+            runs.start(workflow, run_id="one")
+            await put_away(runs)
+            AsksFirst.asks = True
+            handler = await runs.send_event("one", Answer(text="yes"))
+            for _ in range(30):
+                await anyio.lowlevel.checkpoint()
+            assert not handler.is_done()
+            handler.send_event(HumanResponseEvent())
+            assert await handler == "child: yes"
+
+
+class Stray(Event):
+    pass
 
 
 async def cut_while_asked(handler: WorkflowHandler, count: int = 1) -> Any:

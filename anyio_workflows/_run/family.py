@@ -181,10 +181,18 @@ def _find_answers(child: "Run") -> None:
     """Give *child*, which has begun, what came for it before."""
     for wait in child.ledger.open_waits:
         find_answer(child, wait)
-    top = _root(child)
+    _give_out_held(_root(child))
+
+
+def _give_out_held(top: "Run") -> None:
+    """Send again what was held for children, now that one of them is there; what is for nobody is told of."""
     held, top.held = top.held, None
     for event in held or ():
-        if top.ledger.outcome is None:
+        if top.ledger.outcome is not None:
+            return
+        if receiver(top, event) is top and not (_takes(top, event) or top.ledger.knows(event)):
+            top.ledger._keep_unhandled(event, None, is_answer=False)
+        else:
             top.send_from_outside(event, None)
 
 

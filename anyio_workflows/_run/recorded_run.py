@@ -35,7 +35,7 @@ def recorded_child() -> ModuleType:
 class RecordedRun(Run):
     """A run that can be gone on from."""
 
-    __slots__ = ("_keeper", "_make_keeper", "_recorded", "entries", "recording")
+    __slots__ = ("_had_children", "_keeper", "_make_keeper", "_recorded", "entries", "recording")
 
     def __init__(
         self,
@@ -57,6 +57,8 @@ class RecordedRun(Run):
         self.recording: Recording = recording
         super().__init__(*as_run, **options)
         self.entries: Entries = Entries(recording, run_id=self.run_id, parent=parent, disabled=disabled)
+        self._had_children = False
+        """Whether it goes on from a moment at which there were children; few do, and only they look for them."""
         self._keeper: Keeper | None = None
         """Its place in a store."""
         self._make_keeper: Callable[[], Keeper] | None = None
@@ -106,6 +108,9 @@ class RecordedRun(Run):
     @property
     def expects_children(self) -> bool:
         """Whether executions will go on with children that were begun before the run was cut."""
+        return self._had_children and self._any_children()
+
+    def _any_children(self) -> bool:
         return any(delivery.record.children for delivery in self._recorded.pending.values())
 
     def child_start_key(self, delivery: Delivery, workflow: "Workflow", start_event: Event) -> str:  # noqa: ARG002
@@ -155,6 +160,7 @@ class RecordedRun(Run):
     def _take_in_start(self) -> None:
         super()._take_in_start()
         self._state = self.recording.begin(self._recorded, self._state)
+        self._had_children = self.recording.start is not None and self._any_children()
         if (stop := self.recording.stop) is not None:
             self.decide(Completed(stop))
 

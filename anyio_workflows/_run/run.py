@@ -504,7 +504,7 @@ class Run(Attempts):
 
     def put_away(self, rests: int) -> None:
         """Leave the run to its store, if it still rests as it did when *rests* was counted."""
-        if self._is_idle and self.rests == rests:
+        if self._is_idle and self.rests == rests and not self.held:  # what is held is nowhere else
             self.decide(Cancelled("it was put away", is_put_away=True))
 
     @property
