@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from nesting import Ask, Asking, Question, asked, running
+from nesting import Answer, Ask, Asking, AskingInSteps, Question, asked, idle, running
 from running import Calling, Crowd, Work
 
 from anyio_workflows import (
@@ -124,6 +124,35 @@ async def test_child_that_waits_for_a_human_ends_with_its_cancelled_step() -> No
             assert await handler == "went on"
 
 
+@pytest.mark.parametrize("kind", [Asking, AskingInSteps])
+async def test_s_run_4_an_execution_that_left_its_resting_child_counts_as_running_again(kind: Any) -> None:
+    """Or the run would be called stalled as soon as everything else rests."""
+    scope, gate = anyio.CancelScope(), anyio.Event()
+
+    class Leaving(Workflow):
+        @step
+        async def leave(self, ctx: Context, ev: StartEvent) -> StopEvent:
+            with scope:
+                await ctx.run_child(kind())
+            ctx.send_event(Work())
+            await gate.wait()
+            return StopEvent(result="left")
+
+        @step
+        async def work(self, ev: Work) -> None:
+            return None
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            handler = await tasks.start(Leaving().run().serve)
+            await idle(handler)
+            scope.cancel()
+            for _ in range(20):
+                await checkpoint()
+            gate.set()
+            assert await handler == "left"
+
+
 async def test_child_ends_with_an_attempt_that_is_out_of_time_and_begins_anew_in_the_next() -> None:
     crowds = [Crowd(nobody), Crowd(done)]
 
@@ -232,6 +261,8 @@ async def test_child_that_outlives_its_execution_is_not_in_the_checkpoints() -> 
 
             @step
             async def end(self, ctx: Context, ev: Work) -> StopEvent:
+                handler.send_event(Answer())
+                await checkpoint()
                 return StopEvent(result="went on")
 
         with anyio.fail_after(5):

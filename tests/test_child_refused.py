@@ -65,6 +65,8 @@ async def test_s_ckpt_7_an_event_of_a_child_that_cannot_be_written_is_an_error_a
             await ctx.run_child(Child())
         with pytest.raises(CheckpointError, match="value"):
             await ctx.run_child(Echo(), value=anyio.Event())
+        with pytest.raises(CheckpointError, match="value"):
+            await ctx.run_child(Echo(), value=anyio.Event(), namespace="named")
         return handler.checkpoint().document["pending"][0].get("children", {})
 
     with anyio.fail_after(5):

@@ -72,7 +72,7 @@ async def test_s_ckpt_6_what_a_step_of_a_child_returns_goes_out_when_it_is_on_di
             assert await handler == "me 2"
 
 
-@pytest.mark.parametrize("fails", range(1, 7))
+@pytest.mark.parametrize("fails", [1, 2, 3])
 async def test_s_ckpt_6_a_store_that_fails_in_a_child_fails_the_run_at_once_and_loses_nothing(
     fails: int,
 ) -> None:
@@ -89,13 +89,12 @@ async def test_s_ckpt_6_a_store_that_fails_in_a_child_fails_the_run_at_once_and_
 
     workflow = Retrying()
     with anyio.fail_after(5):
-        try:
-            assert await kept(workflow, store, "sync").run(run_id="r") == "me 2"
-        except StoreError:
-            assert Retrying.attempts == 1
-            assert (await store.run("r")).status == "cancelled"
-            store.fails.clear()
-            assert await (await kept(workflow, store, "sync").resume("r")) == "me 2"
+        with pytest.raises(StoreError):
+            await kept(workflow, store, "sync").run(run_id="r")
+        assert Retrying.attempts == 1
+        assert (await store.run("r")).status == "cancelled"
+        store.fails.clear()
+        assert await (await kept(workflow, store, "sync").resume("r")) == "me 2"
 
 
 async def test_s_ckpt_7_damage_in_what_a_child_has_noted_is_one_clear_error() -> None:
