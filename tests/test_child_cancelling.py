@@ -16,6 +16,7 @@ from anyio_workflows import (
     StopEvent,
     Workflow,
     WorkflowCancelledByUser,
+    WorkflowStalledError,
     WorkflowTimeoutError,
     step,
 )
@@ -131,7 +132,7 @@ async def test_s_run_4_an_execution_that_left_its_resting_child_counts_as_runnin
 
     class Leaving(Workflow):
         @step
-        async def leave(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        async def leave(self, ctx: Context, ev: StartEvent) -> StopEvent | Work:
             with scope:
                 await ctx.run_child(kind())
             ctx.send_event(Work())
@@ -151,6 +152,18 @@ async def test_s_run_4_an_execution_that_left_its_resting_child_counts_as_runnin
                 await checkpoint()
             gate.set()
             assert await handler == "left"
+
+
+async def test_s_run_4_nobody_waits_for_the_answer_to_a_child_that_was_left() -> None:
+    class Leaving(Workflow):
+        @step
+        async def leave(self, ctx: Context, ev: StartEvent) -> StopEvent | None:
+            with anyio.move_on_after(0.01):
+                await ctx.run_child(Asking())
+            return None
+
+    with anyio.fail_after(5), pytest.raises(WorkflowStalledError):
+        await Leaving().run()
 
 
 async def test_child_ends_with_an_attempt_that_is_out_of_time_and_begins_anew_in_the_next() -> None:
