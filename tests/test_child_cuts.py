@@ -8,6 +8,7 @@ import pytest
 from durable import settled
 from nesting import Answer, Ask, Asking, Counted, Question, Said, all_of, asked, several
 from running import Calling
+from test_child import FailsOnce
 
 from anyio_workflows import (
     Checkpoint,
@@ -194,6 +195,30 @@ async def test_s_fail_2_children_that_ended_before_a_restart_are_not_run_again_b
         assert await checkpointer.run_from(checkpoint) == "once 2"
     assert attempts == 4
     assert counted.ran == ["first once", "second once"]
+
+
+async def test_s_fail_2_a_child_that_failed_begins_anew_in_the_next_attempt_also_after_a_restart() -> None:
+    child, attempts = FailsOnce(), 0
+
+    class Restarted(Workflow):
+        @step(retry_policy=RetryPolicy())
+        async def call(self, ctx: Context, ev: StartEvent) -> StopEvent:
+            nonlocal attempts
+            attempts += 1
+            if attempts == 2:
+                held.set()
+                await anyio.sleep_forever()
+            return StopEvent(result=await ctx.run_child(child))
+
+    held = anyio.Event()
+    checkpointer = WorkflowCheckpointer(workflow=Restarted())
+    with anyio.fail_after(5):
+        async with checkpointer.run() as handler:
+            await held.wait()
+            checkpoint = handler.checkpoint()
+            await handler.cancel_run()
+        assert await checkpointer.run_from(checkpoint) == "done"
+    assert child.ran == ["first", "second"] * 2
 
 
 # --- idempotency keys
