@@ -255,7 +255,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
                 f"step {self.step_name!r} waits for {brief(event_type)}, which is no event class"
             )
         self._claim_waiter_id(waiter_id)
-        if waiter_event is not None:
+        is_plain = isinstance(waiter_event, Event) and not isinstance(waiter_event, InputRequiredEvent)
+        if not is_plain:  # the ledger knows which questions were asked
             self.write_event_to_stream(waiter_event)
         wait = crew.ledger.open_wait(
             self._delivery,
@@ -264,6 +265,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             waiter_id=waiter_id,
             timeout=timeout,
         )
+        if is_plain and not wait.is_repeated:
+            self.write_event_to_stream(waiter_event)
         if wait.answer is not None:
             try:
                 await crew.hop()
