@@ -5,11 +5,14 @@ Public names only; each is defined in a private module and documented there.
 
 from typing import TYPE_CHECKING, Any
 
+from ._declare.collect import All, Collect, Take
+from ._declare.resources import Resource, ResourceConfig
 from ._declare.retry import RetryInfo, RetryPolicy
-from ._declare.step import step
+from ._declare.step import catch_error, step
 from ._errors import (
     CheckpointError,
     EventFieldsError,
+    ResourceConfigError,
     RestoredError,
     RunNotFoundError,
     StatePathError,
@@ -29,13 +32,18 @@ from ._errors import (
     WorkflowValidationError,
 )
 from ._events import (
+    ChildDispatchEvent,
+    ChildEvent,
     Event,
+    EventList,
     EventsMissed,
     HumanResponseEvent,
     InputRequiredEvent,
     InternalDispatchEvent,
     ResumeDivergedEvent,
     StartEvent,
+    StepCancelledEvent,
+    StepFailedEvent,
     StepState,
     StepStateChanged,
     StopEvent,
@@ -61,13 +69,18 @@ if TYPE_CHECKING:
     from ._run.checkpointer import WorkflowCheckpointer
 
 __all__ = (
+    "All",
     "Checkpoint",
     "CheckpointError",
+    "ChildDispatchEvent",
+    "ChildEvent",
+    "Collect",
     "CollectedEvents",
     "Context",
     "DictState",
     "Event",
     "EventFieldsError",
+    "EventList",
     "EventReader",
     "EventsMissed",
     "Graph",
@@ -75,6 +88,9 @@ __all__ = (
     "InputRequiredEvent",
     "InternalDispatchEvent",
     "PendingEvent",
+    "Resource",
+    "ResourceConfig",
+    "ResourceConfigError",
     "RestoredError",
     "ResumeDivergedEvent",
     "RetryInfo",
@@ -85,12 +101,15 @@ __all__ = (
     "StartEvent",
     "StatePathError",
     "StateStore",
+    "StepCancelledEvent",
+    "StepFailedEvent",
     "StepState",
     "StepStateChanged",
     "StopEvent",
     "StoreConflictError",
     "StoreDamagedError",
     "StoreError",
+    "Take",
     "UnhandledEvent",
     "UnknownRecordError",
     "UnknownRunError",
@@ -110,6 +129,7 @@ __all__ = (
     "WorkflowTimedOutEvent",
     "WorkflowTimeoutError",
     "WorkflowValidationError",
+    "catch_error",
     "step",
     "to_dot",
     "to_mermaid",

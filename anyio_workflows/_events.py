@@ -6,6 +6,7 @@ its step is decided elsewhere.
 
 import functools
 from collections.abc import Callable
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, dataclass_transform
 
@@ -180,6 +181,35 @@ class WorkflowCancelledEvent(StopEvent):
     """What cancelled it."""
 
 
+class StepFailedEvent(Event):
+    """What a `catch_error` handler is called with: a step has failed, and is not tried again."""
+
+    step_name: str
+    """Which."""
+
+    input_event: Event
+    """What it was called with; of a step with several or listed events, an `EventList`."""
+
+    exception: BaseException
+    """What it raised; after a restart a `RestoredError` that tells of it."""
+
+    attempts: int
+    """How many attempts there were."""
+
+    elapsed_seconds: float
+    """Seconds from the beginning of the first to the end of the last."""
+
+    failed_at: datetime
+    """When the last one ended, in UTC."""
+
+
+class EventList(Event):
+    """Several events as one: what a step that joins is called with, and what a fan-out has returned."""
+
+    events: tuple[Event, ...]
+    """In their order."""
+
+
 class EventsMissed(Event):
     """First on a bounded stream (``stream_buffer=``) for a reader that fell behind."""
 
@@ -204,6 +234,32 @@ class StepState(Enum):
     """Done."""
 
 
+class ChildEvent(Event):
+    """What a child says, on the stream of the run that it is a part of: see `Context.run_child`."""
+
+    namespace: tuple[str, ...]
+    """What the child is called; before that, what the child is called that it is a child of, and so on."""
+
+    run_id: str
+    """Id of its run."""
+
+    event: Event
+    """What it wrote, or ended with. A question is on the stream as itself."""
+
+
+class ChildDispatchEvent(InternalDispatchEvent):
+    """What the engine says of a child, likewise."""
+
+    namespace: tuple[str, ...]
+    """What the child is called."""
+
+    run_id: str
+    """Id of its run."""
+
+    event: Event
+    """What is said."""
+
+
 class StepStateChanged(InternalDispatchEvent):
     """A step began or ended an execution."""
 
@@ -221,6 +277,19 @@ class StepStateChanged(InternalDispatchEvent):
 
     output_event_name: str | None = None
     """Class name of the event that was returned, if one was."""
+
+
+class StepCancelledEvent(InternalDispatchEvent):
+    """A single execution of a step was cancelled, or an event in line for it, and the run goes on."""
+
+    step_name: str
+    """Which step."""
+
+    input_event: Event
+    """What it was called with, or was to be."""
+
+    reason: str
+    """Why, as whoever cancelled it says."""
 
 
 class UnhandledEvent(InternalDispatchEvent):

@@ -116,6 +116,7 @@ SCALARS: frozenset[type] = frozenset(
         uuid.UUID,
         decimal.Decimal,
         pathlib.Path,
+        BaseException,  # itself alone: what comes back tells of it, and is of no class that could be caught
     }
 )
 """Types whose values are a single JSON value."""

@@ -1,7 +1,10 @@
 """One delivery that has not committed, as documents."""
 
+from collections.abc import Callable
 from typing import Any
 
+from .levels import lineage as lineage_of
+from .nested import Child
 from .shapes import Document, anything, count, items, mapping, members, rows, seconds, text, text_or_null
 
 _WAIT = ("number", "type", "requirements", "left", "at", "prompts")
@@ -14,8 +17,10 @@ class Pending:
     __slots__ = (
         "answers",
         "changes",
+        "children",
         "event",
         "key",
+        "lineage",
         "number",
         "prompts",
         "put",
@@ -34,6 +39,8 @@ class Pending:
         """Names it by what has caused it; see `RecordedLedger`."""
         self.step = step
         self.event = event
+        self.lineage: Document = None
+        """[fan-out or None, place there, recoveries]: what it has come of, None where that does not matter."""
         self.sent: list[list[Any]] = []
         """[target step or None, event] of each event that it has sent."""
         self.put: list[list[Any]] = []
@@ -53,6 +60,8 @@ class Pending:
         self.changes: list[dict[str, Document]] = []
         """For each of its changes of the state: what has been changed since, as it was before that change."""
 
+        self.children: dict[str, Child] = {}
+        """The runs that are part of its execution, by key."""
         self.retry: Document = None
         """How the attempt before this one has ended, None in the first: see `_retry`."""
 
@@ -62,16 +71,20 @@ class Pending:
         self.changes = []
         self.answers = {key: event for key, event in self.answers.items() if event is not None}
         self.prompts = [prompt for prompt in self.prompts if prompt[0] not in unanswered]
+        self.children = {
+            key: child for key, child in self.children.items() if child.snapshot.stop is not None
+        }
 
     def document(self) -> Document:
         """Return it as JSON types; what is empty is left out."""
         whole = {name: getattr(self, name) for name in self.__slots__}
+        whole["children"] = {key: child.document() for key, child in self.children.items()}
         always = ("number", "step", "event", "key")
         return {name: value for name, value in whole.items() if value or name in always}
 
     @classmethod
-    def from_document(cls, document: Document) -> "Pending":
-        """Return the delivery that *document* describes; errors as of `Snapshot.from_document`."""
+    def from_document(cls, document: Document, read: Callable[[Document], Any]) -> "Pending":
+        """Return the delivery that *document* describes; errors as of `Snapshot.from_document`, which is *read*."""
         unknown = set(mapping(document)) - set(cls.__slots__)
         if unknown:
             raise ValueError(f"a pending delivery has no {sorted(unknown)}")
@@ -93,6 +106,12 @@ class Pending:
             {name: items(before)[:1] for name, before in mapping(change).items()}
             for change in items(document.get("changes", []))
         ]
+        pending.children = {
+            key: Child.from_document(child, read)
+            for key, child in mapping(document.get("children", {})).items()
+        }
+        if (lineage := document.get("lineage")) is not None:
+            pending.lineage = lineage_of(lineage)
         if (retry := document.get("retry")) is not None:
             pending.retry = _retry(retry)
         return pending

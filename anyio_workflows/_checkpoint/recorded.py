@@ -5,45 +5,38 @@ goes on from a checkpoint, what it does is matched with what was kept: it happen
 """
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from typing import Any
 
 from .._brief import brief
 from .._errors import CheckpointError
-from .._events import Event
+from .._events import Event, EventList
 from .._ledger.attempts import Attempt
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery, Desk, Failure
-from .._ledger.matching import MatchingLedger
-from .._ledger.plan import Node, Plan
+from .._ledger.plan import Plan
 from .._ledger.state import RunState
 from .._ledger.waiting import Wait
 from .history import History
+from .recorded_descent import RecordedDescent
 from .snapshot import ABSENT, Document, Operation
 from .writing import Writer, known_events, written_name_of
 
-_KEY_BYTES = 12
-"""Of an idempotency key: enough that two of one run never meet."""
 
-
-class RecordedLedger(MatchingLedger):
+class RecordedLedger(RecordedDescent):
     """A ledger with a history."""
 
     __slots__ = (
         "_arrivals",
-        "_cause",
         "_committing",
-        "_converter",
-        "_document",
         "_event_types",
         "_has_end",
         "_held",
-        "_note",
         "_repeating",
         "_state_documents",
         "delayed",
         "history",
         "holds",
+        "restored_at",
         "run_id",
     )
 
@@ -57,15 +50,11 @@ class RecordedLedger(MatchingLedger):
         history: History,
         run_id: str,
     ) -> None:
-        super().__init__(plan, publish, desk_type)
+        super().__init__(plan, publish, desk_type, converter=converter, note=history.operations.append)
         self.history: History = history
-        self._converter = converter
-        self._note: Callable[[Operation], None] = history.operations.append
-        self._document: Document = None
         self.run_id: str = run_id
         self._event_types = {written_name_of(event): event for event in known_events(plan)}
         self._arrivals = 0
-        self._cause = ""
         self._committing: Delivery | None = None
         self._state_documents: dict[str, Document] = {}
         self._repeating: list[Attempt] = []
@@ -74,19 +63,14 @@ class RecordedLedger(MatchingLedger):
         """Whether what a commit delivers may not begin before that commit is on disk."""
         self._held: list[Delivery] | None = None
         self._has_end = False
+        self.restored_at: float = 0.0
+        """When the run was cut that it goes on from, in seconds UTC."""
         self.delayed: list[tuple[Delivery, float]] = []
         """Deliveries whose next attempt is due at a time, in seconds UTC, when the run goes on."""
 
     # --- events
 
-    def emit(
-        self,
-        event: Event,
-        step: str | None = None,
-        *,
-        source: str = "the run",
-        sender: Delivery | None = None,
-    ) -> bool:
+    def _route(self, event: Event, step: str | None, source: str, sender: Delivery | None) -> bool:
         """Route *event* as any ledger does, unless an earlier attempt of *sender* has sent it."""
         route = self.plan.route(event, source=source)
         if sender is not None and sender.record.has_sent(step, event):
@@ -109,11 +93,6 @@ class RecordedLedger(MatchingLedger):
         elif sender is not None:
             self._note(["send", sender.number, step, document])
         return stops
-
-    def _new_record(self, number: int, node: Node) -> Attempt:
-        key = blake2b(f"{self._cause}>{node.name}".encode(), digest_size=_KEY_BYTES).hexdigest()
-        self._note(["deliver", number, node.name, self._document, key])
-        return Attempt(self._document, key, may_be_retried=node.retry_policy is not None)
 
     def _note_cause(self, event: Event, target: str | None, parent: Delivery | None) -> None:
         """Say what delivers *event*: its place among the outputs of *parent* of its class and target, never a counter."""
@@ -162,9 +141,15 @@ class RecordedLedger(MatchingLedger):
         super().retry(delivery, failure, due)
         self.history.cut()
 
-    def commit(self, delivery: Delivery, output: Event | None) -> bool:
+    def commit(self, delivery: Delivery, output: Event | list[Event] | None) -> bool:
         """End the execution of *delivery*: the history has a cut at which its output is pending and its input not."""
+        if delivery.is_cancelled:
+            return super().commit(delivery, None)
         record: Attempt = delivery.record
+        whole = None
+        if isinstance(output, list):
+            self._check_list(delivery.desk.node, output)
+            whole = self._converter.unstructure_event(EventList(events=tuple(output)))
         self._held = [] if self.holds else None
         self._committing = delivery
         try:
@@ -179,8 +164,12 @@ class RecordedLedger(MatchingLedger):
             self.close_wait(wait)
         self._note_given_up(delivery)
         self._note(["commit", delivery.number])
-        self.history.cut(delivery.desk.node.name, record.event, None if output is None else self._document)
+        given = whole or (None if output is None else self._document)
+        self.history.cut(delivery.desk.node.name, record.event, given)
         return stops
+
+    def _cut(self) -> None:
+        self.history.cut()
 
     def _line_up(self, delivery: Delivery) -> None:
         if self._held is None:
@@ -314,6 +303,11 @@ class RecordedLedger(MatchingLedger):
         super()._keep_answer(number, event)
         self._note(["early_answer", number, self._converter.unstructure_event(event)])
 
+    def child_begins(self, delivery: Delivery, key: str, workflow: str, fingerprint: str) -> None:
+        """A run begins that is part of the execution of *delivery*."""
+        self._note_given_up(delivery)
+        self._note(["child_begins", delivery.number, key, workflow, fingerprint])
+
     # --- the state
 
     def state_changed(self, delivery: Delivery | None, state: RunState, names: set[str] | None) -> None:
@@ -341,6 +335,14 @@ class RecordedLedger(MatchingLedger):
                 del self._state_documents[name]
         # Noted also if nothing changed: when the delivery runs again its changes are matched in their order.
         self._note(["change", None if delivery is None else delivery.number, changed])
+
+    def undo_change(self, state: RunState) -> None:
+        """Make *state* what it was when it was last noted: a change that cannot be written down has not happened."""
+        if self._state_documents:
+            documents = {name: document[0] for name, document in self._state_documents.items()}
+            state.set_state(self._converter.structure_state(documents))
+        else:
+            state.begin_anew()
 
     def earlier_state(self, delivery: Delivery) -> RunState | None:
         """Return the state that the next change of *delivery* started from in an earlier attempt, None if it is new."""

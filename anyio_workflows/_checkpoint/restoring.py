@@ -9,6 +9,7 @@ from .._ledger.collecting import Entry
 from .._ledger.delivery import Delivery, Failure
 from .._ledger.waiting import Wait
 from .recorded import RecordedLedger
+from .restoring_levels import restore_levels, structure_lineage
 from .snapshot import Document, Pending, Snapshot
 
 
@@ -17,13 +18,17 @@ def restore(ledger: RecordedLedger, snapshot: Snapshot, cut_at: float) -> Any:
     structure = ledger._converter.structure_event
     ledger._number, ledger._arrivals = snapshot.number, snapshot.arrivals
     ledger.prompts, ledger.responses = snapshot.prompt_count, snapshot.responses
+    ledger.restored_at = cut_at
+    restore_levels(ledger, snapshot.levels)
     for pending in sorted(snapshot.pending.values(), key=lambda pending: pending.number):
         _restore_delivery(ledger, pending)
     _restore_waits(ledger, snapshot, cut_at)
     for (step, buffer_id), entries in snapshot.buffers.items():
         buffer = ledger.desk(ledger.plan.node(step).index).buffer(buffer_id)
+        recoveries = snapshot.recoveries.get((step, buffer_id), {})
         events = [
-            Entry(place, structure(event, where=f"collections.{step}")) for place, event in entries.items()
+            Entry(place, structure(event, where=f"collections.{step}"), recoveries.get(place))
+            for place, event in entries.items()
         ]
         buffer.restore(events, snapshot.places[step, buffer_id])
     for number, event in snapshot.early:
@@ -41,6 +46,10 @@ def _restore_delivery(ledger: RecordedLedger, pending: Pending) -> None:
     delivery = Delivery(pending.number, desk, structure(pending.event, where=f"{where}.event"))
     may_be_retried = desk.node.retry_policy is not None
     delivery.record = record = Attempt(pending.event, pending.key, may_be_retried=may_be_retried)
+    if pending.lineage is not None:
+        delivery.lineage = structure_lineage(ledger, pending.lineage)
+        if delivery.lineage.fan_out is not None:
+            delivery.lineage.fan_out.open += 1
     record.sent = [(target, structure(event, where=f"{where}.sent")) for target, event in pending.sent]
     for target, event in record.sent:
         record.count_output(target, event)
@@ -58,6 +67,7 @@ def _restore_delivery(ledger: RecordedLedger, pending: Pending) -> None:
         (desk.buffer(buffer_id), Entry(place, structure(event, where=f"{where}.spent")))
         for buffer_id, place, event in pending.spent
     ]
+    record.children = dict(pending.children)
     if record.made is not None:
         record.made.sent, record.made.prompts = list(record.sent), list(record.prompts)
         record.made.answers = dict(record.answers)

@@ -15,6 +15,8 @@ from uuid import UUID
 
 import attrs
 
+from .._brief import brief
+from .._errors import RestoredError
 from .refusal import Refused, wrong
 
 _LARGEST = 1 << 10_000
@@ -136,6 +138,22 @@ def _write_bytes(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
+def _write_error(value: Any) -> dict[str, str]:
+    if isinstance(value, RestoredError):
+        return {"kind": value.kind, "message": value.message}
+    if not isinstance(value, BaseException):
+        raise wrong(value, "an exception")
+    return {"kind": type(value).__qualname__, "message": brief(value)}
+
+
+def _read_error(document: Any) -> RestoredError:
+    if type(document) is not dict or set(document) != {"kind", "message"}:
+        raise wrong(document, "kind and message of an exception")
+    if not all(type(part) is str for part in document.values()):
+        raise wrong(document, "kind and message of an exception, both texts")
+    return RestoredError(document["kind"], document["message"])
+
+
 _PATH: type = type(Path())
 
 CODECS: dict[type, Codec] = {
@@ -158,5 +176,8 @@ CODECS: dict[type, Codec] = {
     UUID: _text(UUID, str, UUID, "9b2f6c6e-0d1f-4a55-8a4f-0d7b0c9e7a11"),
     Decimal: _text(Decimal, _write_decimal, Decimal, "1.50"),
     Path: _text(_PATH, str, Path, "folder/file.txt"),
+    BaseException: Codec(
+        write=_write_error, read=_read_error, classes=(BaseException,), shapes=frozenset({dict})
+    ),
 }
 """One for each of `SCALARS`."""

@@ -7,9 +7,12 @@ since. Nothing here knows events or states: it moves their documents.
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from .levels import Levels
+from .nested import Child
 from .pending import Pending as Pending
 from .shapes import Document as Document
 from .shapes import (
@@ -49,6 +52,10 @@ class Snapshot:
         """Answers that nothing has asked for, by number."""
         self.outstanding: list[list[Any]] = []
         """[number, event] of the questions published since a human has answered, except those answered otherwise."""
+        self.recoveries: dict[tuple[str, str | None], dict[int, Document]] = {}
+        """Per step and buffer id: how often handlers were called on the way to what is in it, by place."""
+        self.levels: Levels = Levels()
+        """Fan-outs, and events that wait for others to meet them."""
         self.state: dict[str, Document] = {}
         self.stop: Document = None
         """The StopEvent that has ended the run, None while it goes on."""
@@ -66,10 +73,16 @@ class Snapshot:
         """An event has come from outside."""
         self.arrivals += 1
 
-    def deliver(self, number: int, step: str, event: Document, key: str) -> None:
+    def deliver(self, number: int, step: str, event: Document, key: str, lineage: Document = None) -> None:
         """An event has come to a step."""
         self.number = max(self.number, number)
-        self.pending[number] = Pending(number, step, event, key)
+        self.pending[number] = pending = Pending(number, step, event, key)
+        pending.lineage = lineage
+
+    def fan_out(self, number: int, step: str, lineage: Document, key: str) -> None:
+        """A step has returned a list."""
+        self.number = max(self.number, number)
+        self.levels.fan_out(number, step, lineage, key)
 
     def send(self, by: int, target: str | None, event: Document) -> None:
         """An execution has sent an event; where it went is noted for itself."""
@@ -81,6 +94,9 @@ class Snapshot:
         self.buffers.setdefault(key, {})[place] = event
         self.places[key] = max(self.places.get(key, 0), place)
         self.pending[by].put.append([buffer_id, place, event])
+        lineage = self.pending[by].lineage
+        if lineage is not None and lineage[2]:
+            self.recoveries.setdefault(key, {})[place] = lineage[2]
 
     def take(self, by: int, buffer_id: str | None, places: list[int]) -> None:
         """An execution has taken a batch from a collection of its step."""
@@ -158,6 +174,21 @@ class Snapshot:
         self._changing.pop(by, None)
         self.responses += min(len(unanswered), max(0, self.prompt_count - self.responses))
 
+    def child_begins(self, by: int, key: str, workflow: str, fingerprint: str) -> None:
+        """A run has begun that is part of an execution."""
+        self.pending[by].children[key] = Child(workflow, fingerprint, Snapshot())
+
+    def child(self, by: int, key: str, operation: Operation) -> None:
+        """Such a run has noted something."""
+        self.pending[by].children[key].snapshot.apply([operation])
+
+    def drop(self, number: int) -> None:
+        """An execution has ended without an output, and others go on: what it did to collections is undone."""
+        pending = self.pending[number]
+        self._undo_takes(pending)
+        self._undo_puts(pending)
+        self.commit(number)
+
     def commit(self, number: int) -> None:
         """An execution has ended: what it did stays."""
         del self.pending[number]
@@ -179,6 +210,8 @@ class Snapshot:
             self._undo_takes(pending)
         for pending in self.pending.values():
             self._undo_puts(pending)
+            for child in pending.children.values():
+                child.snapshot.settle()
         self.buffers = {key: dict(sorted(entries.items())) for key, entries in self.buffers.items()}
 
     def _undo_takes(self, pending: Pending) -> None:
@@ -213,11 +246,18 @@ class Snapshot:
                     "buffer_id": buffer_id,
                     "places": self.places.get((step, buffer_id), 0),
                     "events": [[place, event] for place, event in entries.items()],
+                    "recoveries": [
+                        [place, counts]
+                        for place, counts in self.recoveries.get((step, buffer_id), {}).items()
+                        if place in entries
+                    ],
                 }
                 for (step, buffer_id), entries in self.buffers.items()
             ],
             "early": [[number, event] for number, event in self.early],
             "outstanding": list(self.outstanding),
+            "fan_outs": self.levels.fan_out_documents(),
+            "slots": self.levels.slot_documents(),
             "state": dict(self.state),
             "stop": self.stop,
         }
@@ -236,18 +276,20 @@ class Snapshot:
         snapshot.prompt_count = count(document["prompts"])
         snapshot.responses = count(document["responses"])
         for entry in items(document["pending"]):
-            pending = Pending.from_document(entry)
+            pending = Pending.from_document(entry, cls.from_document)
             snapshot.pending[pending.number] = pending
             if pending.changes:
                 snapshot._changing[pending.number] = pending
         for entry in items(document["collections"]):
-            members(entry, ("step", "buffer_id", "places", "events"))
+            members(entry, ("step", "buffer_id", "places", "events", "recoveries"))
             key = (text(entry["step"]), text_or_null(entry["buffer_id"]))
             snapshot.places[key] = count(entry["places"])
             snapshot.buffers[key] = dict(rows(entry["events"], count, anything))
+            snapshot.recoveries[key] = dict(rows(entry["recoveries"], count, mapping))
             at_most(snapshot.places[key], (place for place, _ in entry["events"]), "collected events")
         snapshot.early = [(number, event) for number, event in rows(document["early"], count, anything)]
         snapshot.outstanding = rows(document["outstanding"], count, anything)
+        snapshot.levels = Levels.from_documents(document["fan_outs"], document["slots"])
         snapshot.state = dict(mapping(document["state"]))
         snapshot.stop = document["stop"]
         snapshot._check_numbers([entry["number"] for entry in document["pending"]])
@@ -258,6 +300,7 @@ class Snapshot:
         asked = [number for each in self.pending.values() for number, _ in each.prompts]
         at_most(self.number, pending, "pending deliveries")
         at_most(self.number, waits, "waits")
+        at_most(self.number, self.levels.fan_outs, "fan-outs")
         at_most(self.number, (number for number, _ in self.early), "answers")
         at_most(self.prompt_count, asked, "questions")
         at_most(self.prompt_count, (number for number, _ in self.outstanding), "questions")
@@ -271,9 +314,15 @@ class Snapshot:
         "collections",
         "early",
         "outstanding",
+        "fan_outs",
+        "slots",
         "state",
         "stop",
     )
+
+
+def _apply_to_levels(how: Callable[..., None], snapshot: Snapshot, *details: Any) -> None:
+    how(snapshot.levels, *details)
 
 
 _APPLY: Mapping[str, Callable[..., None]] = {
@@ -293,8 +342,15 @@ _APPLY: Mapping[str, Callable[..., None]] = {
         "prompt",
         "response",
         "change",
+        "fan_out",
+        "child_begins",
+        "child",
+        "drop",
         "retry",
         "commit",
         "end",
     )
+} | {
+    name: partial(_apply_to_levels, getattr(Levels, name))
+    for name in ("gather", "join", "close", "slot", "meet")
 }

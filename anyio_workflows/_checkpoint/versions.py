@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .._declare.step import StepDeclaration
 from .._graph.model import Graph
 from .snapshot import Document
 
@@ -17,11 +18,26 @@ def describe(graph: Graph, types: Mapping[str, Mapping[str, str]]) -> Document:
             step.name: {
                 "accepts": sorted(kind.__qualname__ for kind in step.accepts),
                 "returns": sorted(kind.__qualname__ for kind in step.returns),
+                **_how_called(step),
             }
             for step in graph.steps
         },
         "types": {name: dict(fields) for name, fields in types.items()},
     }
+
+
+def _how_called(step: StepDeclaration) -> Document:
+    """Return what is special about how *step* is called, and about what it returns."""
+    found: dict[str, Any] = {}
+    if step.joins is not None:
+        found["joins"] = repr(step.joins)
+    if step.slots:
+        found["slots"] = [name for name, _ in step.slots]
+    if step.fans_out:
+        found["fans out"] = sorted(kind.__qualname__ for kind in step.fans_out)
+    if step.handles is not None:
+        found["handles"] = repr(step.handles)
+    return found
 
 
 def fingerprint(described: Document) -> str:

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from .._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from .._events import (
+    Event,
+    EventList,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    StartEvent,
+    StepFailedEvent,
+    StopEvent,
+)
 from .._ledger.plan import Plan
 from .snapshot import Document
 
@@ -47,7 +55,8 @@ def known_events(plan: Plan) -> tuple[type[Event], ...]:
     annotates that.
     """
     keyword_events = (Event, StartEvent, StopEvent, InputRequiredEvent, HumanResponseEvent)
-    return tuple(dict.fromkeys([*plan.graph.events, *keyword_events]))
+    made_by_engine = (EventList, StepFailedEvent) if plan.has_lineage else ()
+    return tuple(dict.fromkeys([*plan.graph.events, *keyword_events, *made_by_engine]))
 
 
 def written_name_of(event_type: type[Event]) -> str:

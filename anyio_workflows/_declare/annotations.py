@@ -13,6 +13,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
+from .collect import Collect
+
 
 @attrs.frozen(kw_only=True)
 class Scope:
@@ -91,6 +93,13 @@ def members(annotation: Any) -> tuple[Any, ...]:
         flat = [member for part in get_args(annotation) for member in members(part)]
         return tuple(functools.reduce(_append_new, flat, []))
     return (NoneType if annotation is None else annotation,)
+
+
+def collect_marker(annotation: Any) -> Collect | None:
+    """Return the `Collect` of ``Annotated[..., Collect(...)]``, None if there is none."""
+    if get_origin(annotation) is not Annotated:
+        return None
+    return next((one for one in get_args(annotation)[1:] if isinstance(one, Collect)), None)
 
 
 def _append_new(known: list[Any], member: Any) -> list[Any]:

@@ -7,11 +7,16 @@ import inspect
 from collections.abc import Callable
 from enum import Enum
 from types import NoneType
-from typing import Any, NamedTuple, Never, NoReturn, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple, Never, NoReturn, TypeVar, get_args, get_origin
 
 from .._events import Event
-from .annotations import Scope, members, resolve
+from .annotations import Scope, collect_marker, members, resolve
+from .collect import Collect
+from .resources import ResourceMarker, hides_marker, marked
 from .wording import listed, name_of, quoted, written
+
+if TYPE_CHECKING:  # loaded by programs that declare resources
+    from .chains import ResourceDeclaration
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -45,6 +50,12 @@ class Signature(NamedTuple):
     accepts: tuple[type[Event], ...]
     """Event types in the order in which they are written."""
 
+    joins: Collect | None
+    """The parameter takes a list of events, and this says which; None if it takes one."""
+
+    slots: tuple[tuple[str, type[Event]], ...]
+    """Name and type of each event parameter, if there are several."""
+
     context_parameter: str | None
     """Name of the parameter that takes the context, None if there is none."""
 
@@ -52,11 +63,26 @@ class Signature(NamedTuple):
     """``State`` of ``Context[State]``."""
 
     returns: tuple[type[Event], ...]
-    """Event types in the order in which they are written, None left out."""
+    """Event types in the order in which they are written, None left out, those in lists included."""
+
+    fans_out: tuple[type[Event], ...]
+    """``E`` of ``list[E]`` among them."""
+
+    returns_bare: tuple[type[Event], ...]
+    """Those that are not, or not only, written in a list."""
+
+    resources: tuple[tuple[str, "ResourceDeclaration"], ...]
+    """Parameters that take resources, and what they are given."""
 
 
 def _is_event(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Event)
+
+
+def _listed_events(annotation: Any) -> tuple[type[Event], ...]:
+    """Return ``A`` and ``B`` of ``list[A | B]``, nothing for anything but a list of events."""
+    inner = members(get_args(annotation)[0]) if get_origin(annotation) is list else ()
+    return inner if all(map(_is_event, inner)) else ()
 
 
 def _is_context(annotation: Any) -> bool:
@@ -67,9 +93,9 @@ def _is_context(annotation: Any) -> bool:
 def _return_advice(annotation: Any) -> str:
     if annotation is Any or annotation is object:
         return "name the Event subclasses it returns, or None"
-    if get_origin(annotation) is list and all(map(_is_event, get_args(annotation))):
-        event = name_of(get_args(annotation)[0])
-        return f"write '-> {event} | None' and send each {event} with ctx.send_event"
+    if get_origin(annotation) in (tuple, set, frozenset) and any(map(_is_event, get_args(annotation))):
+        event = name_of(next(filter(_is_event, get_args(annotation))))
+        return f"write '-> list[{event}]' to have each of them worked on"
     return (
         "a step returns an Event or None: put the value into an event, as in 'return StopEvent(result=value)'"
     )
@@ -90,13 +116,17 @@ class _Reader:
         if is_method:
             self._take_self()
         self._events: dict[str, tuple[type[Event], ...]] = {}
+        self._joins: dict[str, Collect] = {}
         self._contexts: dict[str, type | None] = {}
+        self._resources: dict[str, ResourceDeclaration | None] = {}
 
     def read(self) -> Signature | None:
         for parameter in self._parameters:
             self._sort(parameter)
-        returns = self._returns()
-        event = self._the_only_event()
+        returned = self._returned()
+        listed_types = [one for member in returned for one in _listed_events(member)]
+        bare = tuple(member for member in returned if _is_event(member))
+        event = self._event_parameter()
         if len(self._contexts) > 1:
             self._complain(f"has several context parameters, {quoted(self._contexts)}; leave one")
         if event is None:
@@ -105,10 +135,17 @@ class _Reader:
         return Signature(
             shape=self._shape(event, context),
             event_parameter=event,
-            accepts=self._events[event],
+            accepts=tuple(dict.fromkeys(one for types in self._events.values() for one in types)),
+            joins=self._joins.get(event),
+            slots=tuple((name, types[0]) for name, types in self._events.items())
+            if len(self._events) > 1
+            else (),
             context_parameter=context,
             state_type=self._contexts[context] if context else None,
-            returns=returns,
+            returns=tuple(dict.fromkeys([*listed_types, *bare])),
+            fans_out=tuple(dict.fromkeys(listed_types)),
+            returns_bare=bare,
+            resources=tuple((name, found) for name, found in self._resources.items() if found is not None),
         )
 
     def _complain(self, what: str) -> None:
@@ -124,8 +161,19 @@ class _Reader:
         """Decide what *parameter* is for."""
         if parameter.kind in _VARIADIC:
             return
+        if self._take_resource(parameter):
+            return
         named = [member for member in self._parameter_types(parameter) if member is not NoneType]
-        if any(map(_is_event, named)):
+        marker = self._marker(parameter)
+        if any(map(_listed_events, named)):
+            self._events[parameter.name] = self._joined_types(parameter.name, named)
+            self._joins[parameter.name] = marker or Collect()
+        elif marker is not None:
+            self._complain(
+                f"has Collect on parameter {parameter.name!r}, which is no list of events; "
+                f"write 'Annotated[list[E], Collect(...)]'"
+            )
+        elif any(map(_is_event, named)):
             self._events[parameter.name] = self._event_types(parameter.name, named)
         elif len(named) == 1 and _is_context(named[0]):
             self._contexts[parameter.name] = self._state_type(named[0])
@@ -137,8 +185,38 @@ class _Reader:
             )
             self._complain(
                 f"has a parameter '{parameter.name}{annotated}' that is neither an event nor the context; "
-                f"annotate it with an Event subclass or Context, or give it a default"
+                f"annotate it with an Event subclass, Context or 'Annotated[T, Resource(make_it)]', or give it a default"
             )
+
+    def _take_resource(self, parameter: inspect.Parameter) -> bool:
+        """Take *parameter* if it is a resource: whatever its type is, it is neither an event nor the context."""
+        annotation = parameter.annotation
+        if isinstance(annotation, str):
+            try:
+                annotation = resolve(annotation, self._scope)
+            except (NameError, AttributeError, SyntaxError, TypeError):
+                return False  # said of any annotation
+        kind, markers = marked(annotation)
+        is_misplaced = isinstance(parameter.default, ResourceMarker) or (
+            not markers and hides_marker(annotation)
+        )
+        if len(markers) > 1 or is_misplaced:
+            self._complain(
+                f"has a parameter {parameter.name!r} with {len(markers)} resources behind its type; keep one"
+                if markers
+                else f"has a resource in the wrong place of parameter {parameter.name!r}; write "
+                f"'{parameter.name}: Annotated[T, Resource(make_it)]', also where T is a union"
+            )
+            self._unresolved.append(parameter.name)
+            return True
+        if not markers:
+            return False
+        from .chains import read_resource  # noqa: PLC0415  # loaded by programs that declare resources
+
+        self._resources[parameter.name] = read_resource(
+            markers[0], kind, scope=self._scope, problems=self._problems, where=self._where
+        )
+        return True
 
     def _parameter_types(self, parameter: inspect.Parameter) -> tuple[Any, ...]:
         before = len(self._problems)
@@ -172,15 +250,37 @@ class _Reader:
             )
         return tuple(member for member in named if _is_event(member))
 
-    def _the_only_event(self) -> str | None:
-        if len(self._events) == 1:
-            return next(iter(self._events))
-        if self._events:
+    def _marker(self, parameter: inspect.Parameter) -> Collect | None:
+        if parameter.annotation is inspect.Parameter.empty or parameter.name in self._unresolved:
+            return None
+        return collect_marker(resolve(parameter.annotation, self._scope))
+
+    def _joined_types(self, parameter: str, named: list[Any]) -> tuple[type[Event], ...]:
+        others = [member for member in named if not _listed_events(member)]
+        if others:
             self._complain(
-                f"has {len(self._events)} event parameters, {quoted(self._events)}; a step has one event parameter: "
-                f"write one 'ev: A | B' and put events together with ctx.collect_events"
+                f"accepts {listed(map(written, others))} beside a list of events in parameter {parameter!r}; "
+                f"a step that joins takes the list alone, as in 'evs: list[A | B]'"
             )
-        elif not self._unresolved and not self._self_is_an_event():
+        return tuple(dict.fromkeys(one for member in named for one in _listed_events(member)))
+
+    def _event_parameter(self) -> str | None:
+        """Return the name of the event parameter, the first of several; None if there is none."""
+        if self._joins and len(self._events) > 1:
+            self._complain(
+                f"has {len(self._events)} event parameters, {quoted(self._events)}, one of them a list; "
+                f"a step that joins has one event parameter"
+            )
+        elif len(self._events) > 1:
+            for name, types in self._events.items():
+                if len(types) > 1:
+                    self._complain(
+                        f"has several event parameters, and {name!r} takes {len(types)} types; "
+                        f"write one type in each"
+                    )
+        if self._events:
+            return next(iter(self._events))
+        if not self._unresolved and not self._self_is_an_event():
             self._complain(
                 "has no event parameter; annotate one with the events it accepts, as in 'ev: StartEvent'"
             )
@@ -208,30 +308,39 @@ class _Reader:
         self._complain(f"has a context of {written(annotation)}; in Context[State], State must be a class")
         return None
 
-    def _returns(self) -> tuple[type[Event], ...]:
+    def _returned(self) -> list[Any]:
+        """Return what is written as the return type, None left out: events, and lists of them."""
         if self._return_annotation is inspect.Signature.empty:
             self._complain("has no return annotation; write the events it returns, as in '-> Done | None'")
-            return ()
+            return []
         allowed = self._allowed(self._return_annotation, "the return value")
         named = [member for member in allowed if member not in _NOTHING]
         for member in named:
-            if not _is_event(member):
+            if not _is_event(member) and not _listed_events(member):
                 self._complain(f"is annotated to return {written(member)}; {_return_advice(member)}")
-        return tuple(member for member in named if _is_event(member))
+        return named
 
     def _shape(self, event: str, context: str | None) -> CallShape:
+        if len(self._events) > 1:
+            return self._by_keywords(context)
         leading = [parameter.name for parameter in self._parameters if parameter.kind in _POSITIONAL][:2]
+        if self._resources:
+            leading = []
         if context is None and leading[:1] == [event]:
             return CallShape.EVENT
         if leading == [context, event]:
             return CallShape.CONTEXT_EVENT
         if leading == [event, context]:
             return CallShape.EVENT_CONTEXT
+        return self._by_keywords(context)
+
+    def _by_keywords(self, context: str | None) -> CallShape:
         for parameter in self._parameters:
-            if parameter.name in (event, context) and parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            given = (*self._events, context, *self._resources)
+            if parameter.name in given and parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
                 self._complain(
-                    f"takes {parameter.name!r} by position only, behind a parameter that a run does not give; "
-                    f"put event and context first, or remove the '/'"
+                    f"takes {parameter.name!r} by position only, beside a resource or behind a parameter that a run "
+                    f"does not give; remove the '/', or put event and context first"
                 )
         return CallShape.KEYWORDS
 

@@ -4,19 +4,25 @@ What its signature means is read elsewhere, and so is what the steps of a workfl
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import FunctionType
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 import attrs
 
 from .._errors import WorkflowValidationError
 from .._events import Event, StopEvent
 from .annotations import Scope, scope_of
+from .collect import Collect
+from .executors import step_problems
 from .options import StepOptions
+from .recovery import Recovery, handler_problems
 from .retry import RetryPolicy
 from .signature import CallShape, ContextParameter, read_signature
 from .wording import name_of
+
+if TYPE_CHECKING:  # loaded by programs that declare resources
+    from .chains import ResourceDeclaration
 
 __all__ = (
     "CallShape",
@@ -29,7 +35,8 @@ __all__ = (
 )
 
 _DECLARATION = "__workflow_step__"
-_AnyStep = TypeVar("_AnyStep", bound=Callable[..., Event | Awaitable[Event | None] | None])
+_Output: TypeAlias = Event | Sequence[Event] | None
+_AnyStep = TypeVar("_AnyStep", bound=Callable[..., _Output | Awaitable[_Output]])
 
 
 class TakesSteps(Protocol):
@@ -50,7 +57,7 @@ class StepDeclaration:
     """What the engine calls."""
 
     is_async: bool
-    """Calling it gives an awaitable; otherwise it runs in a worker thread."""
+    """Calling it gives an awaitable; otherwise it runs in a worker thread, or in its executor."""
 
     is_method: bool
     """Its first parameter is the workflow; False for a free function."""
@@ -73,6 +80,23 @@ class StepDeclaration:
     returns: tuple[type[Event], ...]
     """Event types that it returns, as annotated, None left out."""
 
+    fans_out: tuple[type[Event], ...] = ()
+    """Those that it returns in lists."""
+
+    returns_bare: tuple[type[Event], ...] | None = None
+    """Those that it returns alone, None for all."""
+
+    joins: Collect | None = None
+    """It is called with a list of what came of a fan-out, and this says which; None if it is called with one event."""
+
+    slots: tuple[tuple[str, type[Event]], ...] = ()
+    """Name and type of each event parameter, if it has several: it is called with one event for each."""
+
+    handles: Recovery | None = None
+    """It is called when other steps have failed, and this says which."""
+    resources: tuple[tuple[str, "ResourceDeclaration"], ...] = ()
+    """Parameters that take resources, and what they are given."""
+
     accept_event_subclasses: bool
     """It takes subclasses of those types too."""
 
@@ -94,11 +118,24 @@ class StepDeclaration:
     retry_policy: RetryPolicy | None = None
     """When an attempt that failed is made again."""
 
+    cancellable: bool = False
+    """Its executions may be cancelled by themselves."""
+
+    executor: Any = None
+    """An executor that it runs in, a function that makes one, or None."""
+
     skip_graph_checks: frozenset[str]
     """Checks of the graph that leave this step alone."""
 
+    @property
+    def bare(self) -> tuple[type[Event], ...]:
+        """Event types that it returns alone."""
+        return self.returns if self.returns_bare is None else self.returns_bare
+
     def takes(self, event_type: type[Event]) -> bool:
         """Return whether an event of exactly *event_type* is delivered to this step."""
+        if self.handles is not None:
+            return False  # it is the failure that calls it, whoever sends such an event
         if event_type in self.accepts:
             return True
         # A StopEvent ends the run and is routed to nobody, so even a step for every Event doesn't get it.
@@ -184,24 +221,45 @@ def _placement_problems(
         yield f"has workflow={workflow!r}; give the Workflow subclass itself, as in 'workflow=MyWorkflow'"
 
 
-def _declaration(function: FunctionType, options: StepOptions, workflow: object) -> StepDeclaration:
+def _declaration(
+    function: FunctionType,
+    options: StepOptions,
+    workflow: object,
+    handles: Recovery | None = None,
+    mistakes: Iterable[str] = (),
+) -> StepDeclaration:
+    """Return the declaration of *function*, which has *mistakes* already."""
     where = f"step {name_of(function)!r}"
     is_method = _is_method(function)
     scope = scope_of(function)
     said = [
         *_placement_problems(function, workflow, is_method=is_method, scope=scope),
         *_kind_problems(function),
+        *mistakes,
         *options.problems(),
     ]
     problems = [f"{where} {problem}" for problem in said]
     signature = read_signature(function, is_method=is_method, scope=scope, where=where, problems=problems)
+    if signature is not None and handles is not None:
+        takes_one = signature.joins is None and not signature.slots
+        problems += [f"{where} {each}" for each in handler_problems(signature.accepts, takes_one=takes_one)]
+    is_async = _is_async(function)
+    context = signature.context_parameter if signature is not None else None
+    found = step_problems(function, options.executor, is_async=is_async, context_parameter=context)
+    problems.extend(f"{where} {problem}" for problem in found)
+    if signature is not None and signature.resources and options.executor is not None:
+        problems.append(
+            f"{where} has executor= and resources, which stay in the event loop; make them where the step runs, or "
+            f"give what they hold in the event"
+        )
     if signature is None or problems:
         raise WorkflowValidationError(problems)
     return StepDeclaration(
         name=function.__name__,
         function=function,
-        is_async=_is_async(function),
+        is_async=is_async,
         is_method=is_method,
+        handles=handles,
         **options.settled(),
         **signature._asdict(),
     )
@@ -220,6 +278,8 @@ def step(
     timeout: float | None = None,
     limiter: object | None = None,
     retry_policy: RetryPolicy | None = None,
+    cancellable: bool = False,
+    executor: object | None = None,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -235,6 +295,8 @@ def step(
     timeout: float | None = None,
     limiter: object | None = None,
     retry_policy: RetryPolicy | None = None,
+    cancellable: bool = False,
+    executor: object | None = None,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -242,8 +304,8 @@ def step(
     """Declare a method, or with *workflow* a function, as a step.
 
     The annotations say what it does: the one event parameter which events it accepts, the return
-    annotation which it returns, and a parameter annotated with `Context` is given the context. The
-    function itself stays as it is.
+    annotation which it returns; a parameter annotated with `Context` is given the context, and one
+    annotated with a `Resource` is given that. The function itself stays as it is.
 
     Args:
         func: The function, when the decorator is written without parentheses.
@@ -255,6 +317,12 @@ def step(
         limiter: A ``CapacityLimiter`` shared with other steps, runs or workflows, or a function without
             arguments that makes one, which is called once for each event loop.
         retry_policy: When an attempt that raised is made again; by default never.
+        cancellable: Its executions may be cancelled by themselves, with `WorkflowHandler.cancel_step` or
+            `Context.cancel_step`. Those of a workflow that fans out always may.
+        executor: Run the step, a plain ``def`` that takes an event only, in this executor of ``concurrent.futures``
+            instead of a worker thread; whoever made it shuts it down. Or a function without arguments that makes
+            one, which is called when it is first needed, and once for all steps of the process that have it; it is
+            called again after its executor has broken, and what it made ends with the process.
         waits_for: Event types that the step waits for with ``ctx.wait_for_event``, so that the graph knows.
         accept_event_subclasses: Take subclasses of the accepted types too.
         skip_graph_checks: Mistakes of the graph to allow here: ``"reachability"``, ``"terminal_event"``,
@@ -269,6 +337,8 @@ def step(
         timeout=timeout,
         limiter=limiter,
         retry_policy=retry_policy,
+        cancellable=cancellable,
+        executor=executor,
         waits_for=waits_for,
         accept_event_subclasses=accept_event_subclasses,
         skip_graph_checks=skip_graph_checks,
@@ -276,6 +346,70 @@ def step(
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         setattr(function, _DECLARATION, _declaration(_checked_function(function), options, workflow))
+        if workflow is not None:
+            workflow.add_step(function)
+        return function
+
+    return declare if func is None else declare(func)
+
+
+@overload
+def catch_error(func: _AnyStep, /) -> _AnyStep: ...
+
+
+@overload
+def catch_error(
+    *,
+    for_steps: Sequence[str] | None = None,
+    max_recoveries: int = 1,
+    workflow: TakesSteps | None = None,
+    skip_graph_checks: Iterable[str] = (),
+) -> Callable[[_AnyStep], _AnyStep]: ...
+
+
+def catch_error(
+    func: Callable[..., Any] | None = None,
+    *,
+    for_steps: Sequence[str] | None = None,
+    max_recoveries: int = 1,
+    workflow: TakesSteps | None = None,
+    skip_graph_checks: Iterable[str] = (),
+) -> Callable[..., Any]:
+    """Declare a method, or with *workflow* a function, as what is called when a step has failed for good.
+
+    Its parameter is a `StepFailedEvent`. What it returns goes on where the step would have; what it raises fails the
+    run. A step has one handler: the one that names it, else the one that names none. It is called when the step's
+    `RetryPolicy` has given up, and not when the run is cancelled or its time is over. Handlers are not handled.
+
+    Args:
+        func: The function, when the decorator is written without parentheses.
+        for_steps: Names of the steps; by default all that no other handler names.
+        max_recoveries: How often it is called in one lineage: for what has come of its own events, or of those that
+            other events of theirs were put together with. After that the failure is the run's.
+        workflow: The workflow class that a function is added to; a method belongs to its class.
+        skip_graph_checks: Mistakes of the graph to allow here: ``"dead_end"``, ``"terminal_event"``.
+
+    Raises:
+        WorkflowValidationError: It is declared wrongly; all of its mistakes are named.
+    """
+    options = StepOptions(
+        num_workers=1,
+        max_pending=None,
+        timeout=None,
+        limiter=None,
+        retry_policy=None,
+        cancellable=False,
+        executor=None,
+        waits_for=(),
+        accept_event_subclasses=False,
+        skip_graph_checks=skip_graph_checks,
+    )
+    mistakes = list(Recovery.problems(for_steps, max_recoveries))
+    recovery = Recovery(None if for_steps is None or mistakes else tuple(for_steps), max_recoveries)
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        declaration = _declaration(_checked_function(function), options, workflow, recovery, mistakes)
+        setattr(function, _DECLARATION, declaration)
         if workflow is not None:
             workflow.add_step(function)
         return function

@@ -11,11 +11,20 @@ import attrs
 from .._declare.options import graph_check_problems
 from .._declare.step import StepDeclaration
 from .._declare.wording import listed, name_of, quoted
-from .._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from .._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StepFailedEvent, StopEvent
+from .levels import joins_of
 
 _T = TypeVar("_T")
 
-RESERVED_START_FIELDS = ("start_event", "state", "run_id", "timeout", "stream_buffer", "checkpoints")
+RESERVED_START_FIELDS = (
+    "start_event",
+    "state",
+    "run_id",
+    "timeout",
+    "stream_buffer",
+    "checkpoints",
+    "observers",
+)
 """Keywords of ``Workflow.run`` that never reach the start event."""
 
 
@@ -53,6 +62,8 @@ def problems(
         *_duplicates(steps),
         *_start_problems(steps),
         *_stop_problems(steps),
+        *_handler_problems(steps),
+        *_join_problems(steps),
         *wiring.never_consumed(),
         *wiring.never_produced(),
         *wiring.unreachable(),
@@ -127,6 +138,44 @@ def _stop_problems(steps: Sequence[StepDeclaration]) -> Iterator[Problem]:
         )
 
 
+def _handler_problems(steps: Sequence[StepDeclaration]) -> Iterator[Problem]:
+    names = {step.name: step for step in steps}
+    wildcards = [step for step in steps if step.handles and step.handles.for_steps is None]
+    if len(wildcards) > 1:
+        yield Problem(
+            sentence=f"{_who(wildcards, 'handle')} the errors of all steps that no other handler names; keep one"
+        )
+    owners: dict[str, str] = {}
+    for step in steps:
+        for name in (step.handles.for_steps or ()) if step.handles else ():
+            if name not in names:
+                yield Problem(
+                    sentence=f"handler {step.name!r} names {name!r} in for_steps, which is no step; "
+                    f"the steps are {quoted(names)}"
+                )
+            elif names[name].handles is not None:
+                yield Problem(
+                    sentence=f"handler {step.name!r} names {name!r} in for_steps, which is a handler; "
+                    f"handlers are not handled, name steps"
+                )
+            elif name in owners:
+                yield Problem(
+                    sentence=f"step {name!r} is named by the handlers {owners[name]!r} and {step.name!r}; "
+                    f"let one of them have it"
+                )
+            owners.setdefault(name, step.name)
+
+
+def _join_problems(steps: Sequence[StepDeclaration]) -> Iterator[Problem]:
+    joined = {join for joins in joins_of(steps).values() for join in joins}
+    for index, step in enumerate(steps):
+        if step.joins is not None and index not in joined:
+            yield Problem(
+                sentence=f"step {step.name!r} takes a list of {_events(step.accepts)}, but no fan-out leads to it; "
+                f"return 'list[...]' in a step before it, or take one event and collect with ctx.collect_events"
+            )
+
+
 @attrs.frozen
 class _Wiring:
     """The checks that follow events from step to step."""
@@ -153,6 +202,8 @@ class _Wiring:
             advice = (
                 _subclass_advice(consumers)
                 if any(issubclass(source, event) for source in self._sources())
+                else "decorate the step with @catch_error"
+                if event is StepFailedEvent
                 else "add it to the return annotation of the step that sends it, derive it from HumanResponseEvent "
                 "if it comes from outside, or name it in extra_events="
             )
@@ -226,7 +277,7 @@ class _Wiring:
 
     def _is_fed(self, step: StepDeclaration, accepted: type[Event]) -> bool:
         """Return whether something that *step* takes as *accepted* comes from a step or from outside."""
-        return any(
+        return step.handles is not None or any(
             event is accepted or (step.accept_event_subclasses and issubclass(event, accepted))
             for event in self._sources()
         )
@@ -242,7 +293,8 @@ class _Wiring:
 
     def _reachable(self) -> set[StepDeclaration]:
         events = self._from_outside()
-        reached: set[StepDeclaration] = set()
+        reached = {step for step in self.steps if step.handles is not None}
+        events += [returned for step in reached for returned in step.returns]
         while events:
             event = events.pop()
             new = [step for step in self.steps if step not in reached and step.takes(event)]

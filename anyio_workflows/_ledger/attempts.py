@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from .._events import Event
+from .._events import Event, StopEvent
 from .collecting import Buffer, Entry
 from .waiting import Wait
 
@@ -14,7 +14,7 @@ Document: TypeAlias = Any
 class Made:
     """What the attempts of one delivery have done so far that the next one is to match."""
 
-    __slots__ = ("answers", "prompts", "sent", "settled")
+    __slots__ = ("answers", "children", "prompts", "sent", "settled")
 
     def __init__(self) -> None:
         self.sent: list[tuple[str | None, Event]] = []
@@ -25,6 +25,8 @@ class Made:
         """What their waits were answered with, by key; None where the time was over."""
         self.settled: set[int] = set()
         """Numbers of the questions that were answered."""
+        self.children: dict[str, StopEvent] = {}
+        """What the runs that are part of them have ended with, by key."""
 
     def forget_unanswered(self, still_open: set[int]) -> list[int]:
         """Leave out the waits that have no answer; return the numbers of their questions, which are asked again.
@@ -41,13 +43,14 @@ class Made:
 class Attempt:
     """What is kept with one delivery of a run that is recorded, or of a step that is retried.
 
-    The last six are of earlier attempts, which have failed or which the run was cut in: None where there was none.
+    The last seven are of earlier attempts, which have failed or which the run was cut in: None where there was none.
     """
 
     __slots__ = (
         "answers",
         "asked",
         "changes",
+        "children",
         "event",
         "given_up",
         "key",
@@ -85,6 +88,8 @@ class Attempt:
         """The questions that it has written to the stream, by number."""
         self.changes: list[dict[str, Document]] | None = None
         """For each of its changes of the state, what has to be laid over the state to have it as it was before."""
+        self.children: dict[str, Any] | None = None
+        """The runs that are part of it, which the run was cut in, by key."""
         self.spent: list[tuple[Buffer, Entry]] | None = None
         """What it has added to collections, others have taken, and has not been matched yet."""
 
@@ -100,6 +105,7 @@ class Attempt:
         still_open = {number for wait in (self.waits or {}).values() for number in wait.prompts}
         unanswered = made.forget_unanswered(still_open)
         self.given_up = self.asked = self.changes = None
+        self.children = None  # those that have ended are known, the others begin again
         self.wait_count = 0
         self.sent, self.prompts, self.answers = list(made.sent), list(made.prompts), dict(made.answers)
         return unanswered

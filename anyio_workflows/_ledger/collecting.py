@@ -27,6 +27,9 @@ class Entry(NamedTuple):
     event: Event
     """What was collected."""
 
+    recoveries: Mapping[str, int] | None = None
+    """How often handlers were called on the way to it, where that matters."""
+
 
 class Buffer:
     """The events of one step under one ``buffer_id``, keyed by exact type, in order of arrival.
@@ -47,10 +50,10 @@ class Buffer:
         self._places = 0
         self._validated: tuple[int, Any, Any] | None = None
 
-    def put(self, event: Event) -> Entry:
+    def put(self, event: Event, recoveries: Mapping[str, int] | None = None) -> Entry:
         """Add *event* after all others of its type."""
         self._places += 1
-        entry = Entry(self._places, event)
+        entry = Entry(self._places, event, recoveries)
         self._by_type.setdefault(type(event), {})[entry.place] = entry
         self.size += 1
         return entry

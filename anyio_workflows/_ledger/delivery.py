@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from .._events import Event
 from .collecting import Buffer, Entry
+from .lineage import Lineage
 from .plan import Node
 
 
@@ -35,12 +36,17 @@ class Delivery:
         "event",
         "failure",
         "first_began",
+        "is_cancelled",
         "is_in_work",
+        "lineage",
         "number",
+        "origin",
+        "outputs",
         "put",
         "record",
         "spent",
         "took",
+        "worker",
     )
 
     def __init__(self, number: int, desk: "Desk", event: Event) -> None:
@@ -56,6 +62,14 @@ class Delivery:
         self.failure: Failure | None = None
         """How the attempt before this one has ended."""
         self.is_in_work: bool = False
+        self.is_cancelled: bool = False
+        """It is to end without having done anything, by itself: the run goes on."""
+        self.worker: Any = None
+        """Who works on it, if anybody does."""
+        self.lineage: Lineage | None = None
+        """What it has come of, where that matters."""
+        self.outputs: int = 0
+        """How many events its attempt has given, if it belongs to a fan-out."""
         self.blocked_in: object | None = None
         """What its execution waits for; its str() is for the stall report."""
         self.put: list[tuple[Buffer, Entry]] | None = None
@@ -66,6 +80,9 @@ class Delivery:
         """What a recorded run notes of it; None in others."""
         self.spent: list[tuple[Buffer, Entry]] | None = None
         """What an earlier attempt added and another execution took: not added again."""
+
+    origin: Any
+    """Which attempt has sent the event; set in a run that is observed, and there only."""
 
 
 class Desk:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._brief import brief
 from .._errors import WorkflowRuntimeError
-from .._events import Event, HumanResponseEvent, StopEvent, UnhandledEvent
+from .._events import Event, HumanResponseEvent, StepCancelledEvent, StopEvent, UnhandledEvent
 from .collecting import Entry, Expected
 from .delivery import Delivery, Desk
 from .outcome import Outcome
@@ -34,6 +34,7 @@ class Ledger:
         "_publish",
         "_waits",
         "answered",
+        "cancelled",
         "desks",
         "outcome",
         "pending",
@@ -58,6 +59,8 @@ class Ledger:
         """Desks at which something may start, for the engine to look at."""
         self.answered: list[Wait] = []
         """Waits that have their answer, for the engine to wake."""
+        self.cancelled: list[Delivery] = []
+        """Deliveries that were cancelled by themselves, for the engine to do it."""
         self.working: int = 0
         """Executions in work."""
         self.prompts: int = 0
@@ -150,6 +153,12 @@ class Ledger:
     def _keep_answer(self, number: int, event: Event) -> None:
         self.waits.keep(number, event)
 
+    def is_awaited(self, event: Event) -> bool:
+        """Return whether an open wait is answered by *event*."""
+        return self._waits is not None and any(
+            wait.is_answered_by(event) for wait in self._waits.open.values()
+        )
+
     def _is_waited_for(self, event: Event, step: str) -> bool:
         return self._waits is not None and any(
             wait.delivery.desk.node.name == step and wait.is_answered_by(event)
@@ -200,7 +209,8 @@ class Ledger:
 
     def begin(self, desk: Desk) -> Delivery | None:
         """Take the oldest delivery of *desk* into work; None if there is none."""
-        delivery = desk.take()
+        while (delivery := desk.take()) is not None and delivery.is_cancelled:
+            pass  # it has ended already
         if delivery is not None:
             delivery.is_in_work = True
             self.working += 1
@@ -215,12 +225,45 @@ class Ledger:
         Raises:
             WorkflowRuntimeError: *output* is no event. The execution has not ended: `withdraw` it.
         """
+        if delivery.is_cancelled:
+            self.drop(delivery)
+            return False
         if output is not None:
             stops = self.emit(output, source=f"step {delivery.desk.node.name!r}")
         else:
             stops = False
         self._end(delivery)
         return stops
+
+    def cancel_step(self, index: int, reason: str) -> int:
+        """Cancel the deliveries of the step at *index*, in line or in work; return how many."""
+        of_step = [delivery for delivery in self.pending.values() if delivery.desk.node.index == index]
+        return sum(self.cancel(delivery, reason) for delivery in of_step)
+
+    def cancel_fan_outs(self, producer: int, reason: str) -> int:  # noqa: ARG002
+        """Cancel what has come of the lists of the step at *producer*: nothing, in a ledger without lineage."""
+        return 0
+
+    def cancel(self, delivery: Delivery, reason: str) -> bool:
+        """End *delivery* without an output: at once, or when the engine has cancelled its execution.
+
+        Returns:
+            False if that was done before, or was about to be.
+        """
+        if delivery.is_cancelled:
+            return False
+        self._publish(
+            StepCancelledEvent(step_name=delivery.desk.node.name, input_event=delivery.event, reason=reason)
+        )
+        delivery.is_cancelled = True
+        self.cancelled.append(delivery)
+        if not delivery.is_in_work:  # it stays in its line, where whoever comes to it passes it over
+            self._forget(delivery)
+        return True
+
+    def drop(self, delivery: Delivery) -> None:
+        """End the execution of *delivery*, which was cancelled by itself: what it did to collections is undone."""
+        self.withdraw(delivery)
 
     def withdraw(self, delivery: Delivery) -> None:
         """End the execution of *delivery*, which failed: what it did to collections is undone."""
@@ -243,6 +286,11 @@ class Ledger:
         delivery.is_in_work = False
         self.working -= 1
 
+    def _forget(self, delivery: Delivery) -> None:
+        """End *delivery*, which was not in work."""
+        self.working += 1
+        self._end(delivery)
+
     # --- collections
 
     def collect(
@@ -262,7 +310,7 @@ class Ledger:
         buffer = delivery.desk.buffer(buffer_id)
         buffer.validate(expected)
         if not _holds(delivery.put, buffer, event) and not _holds(delivery.spent, buffer, event):
-            entry = buffer.put(event)
+            entry = buffer.put(event, None if delivery.lineage is None else delivery.lineage.recoveries)
             if delivery.put is None:
                 delivery.put = [(buffer, entry)]
             else:

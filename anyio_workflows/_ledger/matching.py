@@ -11,23 +11,18 @@ from .._events import Event, ResumeDivergedEvent
 from .attempts import Attempt, are_equal
 from .collecting import Buffer, Entry, Expected
 from .delivery import Delivery, Failure
-from .ledger import Ledger
-from .plan import Node
+from .descending import DescendingLedger
 from .waiting import Wait
 
 
-class MatchingLedger(Ledger):
+class MatchingLedger(DescendingLedger):
     """A ledger whose deliveries have a record of what their attempts did, if there may be another."""
 
     __slots__ = ()
 
-    def _deliver(self, index: int, event: Event) -> None:
-        super()._deliver(index, event)
-        self.pending[self._number].record = self._new_record(self._number, self.plan.nodes[index])
-
-    def _new_record(self, number: int, node: Node) -> Attempt | None:  # noqa: ARG002
-        """Return the record of the delivery *number*, which has come to *node*."""
-        return None if node.retry_policy is None else Attempt(None, "", may_be_retried=True)
+    def _delivered(self, delivery: Delivery) -> None:
+        if delivery.desk.node.retry_policy is not None:
+            delivery.record = Attempt(None, "", may_be_retried=True)
 
     # --- another attempt
 
@@ -44,6 +39,7 @@ class MatchingLedger(Ledger):
         self._undo(delivery)
         record.spent = [*(record.spent or ()), *(delivery.spent or ())]
         delivery.spent = None
+        delivery.outputs = 0
         self._begin_again(delivery, failure, due)
         delivery.attempt += 1
         delivery.failure = failure
@@ -67,8 +63,10 @@ class MatchingLedger(Ledger):
             desk.is_ready = True
             self.ready.append(desk)
 
-    def commit(self, delivery: Delivery, output: Event | None) -> bool:
+    def commit(self, delivery: Delivery, output: Event | list[Event] | None) -> bool:
         """End the execution of *delivery*; what an earlier attempt has sent and this one has not stays delivered."""
+        if delivery.is_cancelled:
+            return super().commit(delivery, None)
         stops = super().commit(delivery, output)
         record: Attempt | None = delivery.record
         if record is not None:
@@ -79,22 +77,15 @@ class MatchingLedger(Ledger):
 
     # --- events
 
-    def emit(
-        self,
-        event: Event,
-        step: str | None = None,
-        *,
-        source: str = "the run",
-        sender: Delivery | None = None,
-    ) -> bool:
+    def _route(self, event: Event, step: str | None, source: str, sender: Delivery | None) -> bool:
         """Route *event* as any ledger does, unless an earlier attempt of *sender* has sent it."""
         record: Attempt | None = None if sender is None else sender.record
         if record is None:
-            return super().emit(event, step, source=source, sender=sender)
+            return super()._route(event, step, source, sender)
         self.plan.route(event, source=source)
         if record.has_sent(step, event):
             return False
-        stops = super().emit(event, step, source=source, sender=sender)
+        stops = super()._route(event, step, source, sender)
         record.note_sent(step, event)
         return stops
 

@@ -4,15 +4,20 @@ Made once per workflow; a run only reads it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._brief import brief
+from .._declare.collect import Collect
 from .._declare.retry import RetryPolicy
 from .._declare.signature import CallShape
 from .._declare.step import StepDeclaration
 from .._errors import WorkflowRuntimeError, WorkflowStepDoesNotExistError
 from .._events import Event, HumanResponseEvent, InputRequiredEvent, StopEvent
+from .._graph.levels import handler_of, joins_of
 from .._graph.model import Graph
+
+if TYPE_CHECKING:  # loaded by programs that declare resources
+    from .._declare.chains import ResourceDeclaration
 
 
 class Node:
@@ -22,15 +27,19 @@ class Node:
         "call",
         "declaration",
         "event_parameter",
+        "fans_out",
         "index",
         "is_async",
         "is_simple",
+        "joins",
         "limiter",
         "max_pending",
         "name",
         "num_workers",
+        "resources",
         "retry_policy",
         "shape",
+        "slots",
         "timeout",
         "wants_context",
     )
@@ -49,8 +58,14 @@ class Node:
         self.timeout: float | None = declaration.timeout
         self.limiter: Any = declaration.limiter
         self.retry_policy: RetryPolicy | None = declaration.retry_policy
-        self.is_simple: bool = self.is_async and self.timeout is None and self.retry_policy is None
-        """Executing it is calling it, and no more."""
+        self.joins: Collect | None = declaration.joins
+        self.slots: tuple[tuple[str, type[Event]], ...] = declaration.slots
+        self.fans_out: tuple[type[Event], ...] = declaration.fans_out
+        self.resources: tuple[tuple[str, ResourceDeclaration], ...] = declaration.resources
+        self.is_simple: bool = self.is_async and not (
+            self.timeout or self.retry_policy or self.joins or self.slots or self.resources
+        )
+        """Calling it is all there is to do."""
 
 
 class Route:
@@ -71,17 +86,44 @@ class Route:
 class Plan:
     """The graph of one workflow, made ready to run."""
 
-    __slots__ = ("graph", "has_retries", "name", "nodes", "routes", "state_type")
+    __slots__ = (
+        "graph",
+        "handler_of",
+        "has_lineage",
+        "has_retries",
+        "joins_of",
+        "may_cancel",
+        "name",
+        "nodes",
+        "resources",
+        "routes",
+        "state_type",
+    )
 
     def __init__(
-        self, name: str, graph: Graph, nodes: tuple[Node, ...], state_type: type | None = None
+        self,
+        name: str,
+        graph: Graph,
+        nodes: tuple[Node, ...],
+        state_type: type | None = None,
+        resources: Any = None,
     ) -> None:
         self.name: str = name
+        self.resources: Any = resources
+        """Where the engine keeps what the steps are given; None if no step has a resource."""
         self.state_type: type | None = state_type
         """The class of the state, None for untyped state."""
         self.graph: Graph = graph
         self.nodes: tuple[Node, ...] = nodes
         self.has_retries: bool = any(node.retry_policy is not None for node in nodes)
+        self.handler_of: dict[int, int] = handler_of(graph.steps)
+        """The handler of each step that has one."""
+        self.joins_of: dict[int, tuple[int, ...]] = joins_of(graph.steps)
+        """The steps that join what each step fans out."""
+        self.has_lineage: bool = bool(self.handler_of or self.joins_of or any(node.slots for node in nodes))
+        """Whether it matters what an event has come of."""
+        self.may_cancel: bool = bool(self.joins_of) or any(node.declaration.cancellable for node in nodes)
+        """Whether executions may be cancelled by themselves."""
         self.routes: dict[type, Route] = {}
         """Filled as event classes appear; events that no annotation declares are routed too."""
 

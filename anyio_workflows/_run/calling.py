@@ -1,12 +1,12 @@
 """Call the function of a step, and drive its coroutine inside a copy of the run's context variables."""
 
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context as ContextVars
 from typing import Any, Protocol
 
 from .._declare.signature import CallShape
-from .._events import Event
+from .._events import Event, EventList
 from .._ledger.plan import Node
 from .worker import Execution
 
@@ -26,19 +26,37 @@ class Stretch(Protocol):
         """Decide the run if a scope around it is cancelled."""
 
 
-def call_step(node: Node, execution: Execution | None, event: Event) -> Any:
-    """Call the function of *node* in whichever shape it has."""
+_NOTHING: Mapping[str, Any] = {}
+
+
+def call_step(
+    node: Node, execution: Execution | None, event: Event, given: Mapping[str, Any] = _NOTHING
+) -> Any:
+    """Call the function of *node* in whichever shape it has; *given* are its resources, by parameter."""
     shape = node.shape
+    argument: Any = event
+    if node.slots:
+        return node.call(**given, **_in_slots(node, event), **_context_of(node, execution))
+    if node.joins is not None:
+        assert isinstance(event, EventList), "the ledger puts what comes to a join together"
+        argument = list(event.events)
     if shape is CallShape.EVENT:
-        return node.call(event)
+        return node.call(argument)
     if shape is CallShape.CONTEXT_EVENT:
-        return node.call(execution, event)
+        return node.call(execution, argument)
     if shape is CallShape.EVENT_CONTEXT:
-        return node.call(event, execution)
-    arguments = {node.event_parameter: event}
-    if node.declaration.context_parameter is not None:
-        arguments[node.declaration.context_parameter] = execution  # type: ignore[assignment]
-    return node.call(**arguments)
+        return node.call(argument, execution)
+    return node.call(**given, **{node.event_parameter: argument}, **_context_of(node, execution))
+
+
+def _in_slots(node: Node, event: Event) -> dict[str, Event]:
+    assert isinstance(event, EventList), "the ledger puts events for several parameters together"
+    return {name: each for (name, _), each in zip(node.slots, event.events, strict=True)}
+
+
+def _context_of(node: Node, execution: Execution | None) -> dict[str, Any]:
+    name = node.declaration.context_parameter
+    return {} if name is None else {name: execution}
 
 
 @types.coroutine

@@ -1,6 +1,6 @@
 """Deliveries whose next attempt begins at a time: one task for all of them, started by the first."""
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 import anyio
@@ -40,6 +40,14 @@ class Delays:
         self._run.activate()
         heappush(self._heap, (due, delivery.number, delivery))
         self._news.set()
+
+    def discard(self, delivery: Delivery) -> None:
+        """Do not wait for *delivery* any more, which was cancelled."""
+        left = [entry for entry in self._heap if entry[2] is not delivery]
+        if len(left) < len(self._heap):
+            self._heap = left
+            heapify(self._heap)
+            self._run.active -= 1
 
     async def serve(self) -> None:
         """Let them stand in line when they are due, for as long as the run lasts.

@@ -36,19 +36,32 @@ class Recording:
 
     __slots__ = ("history", "notation", "start")
 
-    def __init__(self, notation: Notation, start: Start | None = None, *, first: int = 0) -> None:
+    def __init__(
+        self,
+        notation: Notation,
+        start: Start | None = None,
+        *,
+        first: int = 0,
+        history: History | None = None,
+    ) -> None:
         self.notation: Notation = notation
         self.start: Start | None = start
-        self.history: History = History(
+        self.history: History = history or History(
             time.time, start.snapshot.document() if start is not None else None, first=first
         )
 
     def ledger(
-        self, plan: Plan, publish: Callable[[Event], None], desk: Callable[..., Desk], run_id: str
+        self,
+        plan: Plan,
+        publish: Callable[[Event], None],
+        desk: Callable[..., Desk],
+        run_id: str,
+        *,
+        kind: Callable[..., RecordedLedger] = RecordedLedger,
     ) -> RecordedLedger:
-        """Return a ledger that notes what it does."""
+        """Return a ledger, of that *kind*, that notes what it does."""
         say = telling(publish, plan.name, lambda: run_id)
-        return RecordedLedger(plan, say, desk, self.notation.converter, history=self.history, run_id=run_id)
+        return kind(plan, say, desk, self.notation.converter, history=self.history, run_id=run_id)
 
     def check_stop(self) -> None:
         """Raise `CheckpointError` if what the run is said to have ended with ends no run."""

@@ -14,7 +14,19 @@ from .inbox import Inbox
 class Worker:
     """One task of a run that works on deliveries, one after the other."""
 
-    __slots__ = ("bell", "deadline", "has_shared_token", "has_token", "inbox", "is_parked", "is_starting")
+    __slots__ = (
+        "bell",
+        "deadline",
+        "has_shared_token",
+        "has_token",
+        "inbox",
+        "is_parked",
+        "is_starting",
+        "scope",
+    )
+
+    scope: "anyio.CancelScope"
+    """Around its executions: cancelling it cancels the one in work, and the worker goes on with the next."""
 
     def __init__(self) -> None:
         self.inbox: Inbox | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from .. import StartEvent, Workflow, WorkflowHandler, to_dot, to_mermaid
+from .. import Graph, StartEvent, Workflow, WorkflowHandler, to_dot, to_mermaid
 from ._errors import UsageError
 from ._fields import start_event
 from ._options import (
@@ -107,20 +107,52 @@ def graph(
     target: str,
     /,
     *,
-    format_: Annotated[Literal["mermaid", "dot"], Parameter(name="--format")] = "mermaid",
+    format_: Annotated[Literal["mermaid", "dot", "svg", "html"], Parameter(name="--format")] = "mermaid",
     traceback: Flag = False,
 ) -> int:
-    """Print the graph of a workflow, as text that draws it.
+    """Print the graph of a workflow, as text that draws it, as an image or as a page.
 
     Args:
         target: module:Workflow or path/to/file.py:Workflow; a class, or an instance.
-        format_: The language of the text.
+        format_: What to print: text for Mermaid or Graphviz, an SVG image, or a page of HTML that needs nothing else.
         traceback: Show where an error comes from.
     """
 
     def work() -> None:
-        draw = {"mermaid": to_mermaid, "dot": to_dot}[format_]
+        draw = {"mermaid": to_mermaid, "dot": to_dot, "svg": Graph.to_svg, "html": Graph.to_html}[format_]
         say(draw(load_workflow(target).graph).removesuffix("\n"))
+
+    return exit_code(work, shows_traceback=traceback)
+
+
+@app.command
+def replay(
+    target: str,
+    /,
+    *fields: str,
+    schedule: str = "",
+    backend: Backend = "asyncio",
+    traceback: Flag = False,
+) -> int:
+    """Run a workflow as a schedule says, and print who went on when.
+
+    Args:
+        target: module:Workflow or path/to/file.py:Workflow; a class, or an instance.
+        fields: Fields of its start event, each key=value; the value is JSON, or else text.
+        schedule: As a report of anyio_workflows.testing.explore has it: 1.0.3, or 1.0.3!5 with a crash.
+        backend: The event loop.
+        traceback: Show where an error comes from.
+    """
+
+    def work() -> None:
+        from ..testing import replay as replayed  # noqa: PLC0415  # for those who test
+
+        check_backend(backend)
+        workflow = load_workflow(target)
+        try:
+            say(replayed(workflow, schedule, start_event(workflow, fields), backend=backend))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
 
     return exit_code(work, shows_traceback=traceback)
 
