@@ -3,7 +3,7 @@
 from typing import Any
 
 from .levels import lineage as lineage_of
-from .shapes import Document, anything, count, items, mapping, members, rows, seconds, text, text_or_null
+from .shapes import Document, anything, count, flag, items, mapping, members, rows, seconds, text, text_or_null
 
 _WAIT = ("number", "type", "requirements", "left", "at", "prompts")
 """Members of an open wait: what it waits for, and seconds that it had left at a moment, in seconds UTC."""
@@ -14,6 +14,7 @@ class Pending:
 
     __slots__ = (
         "answers",
+        "cancelled",
         "changes",
         "event",
         "key",
@@ -59,6 +60,8 @@ class Pending:
 
         self.retry: Document = None
         """How the attempt before this one has ended, None in the first: see `_retry`."""
+        self.cancelled: bool = False
+        """It is cleaning up, and nothing to go on with."""
 
     def begin_again(self, about: Document, unanswered: list[int]) -> None:
         """Let another attempt match what those before it have done, except to the state."""
@@ -98,6 +101,7 @@ class Pending:
             {name: items(before)[:1] for name, before in mapping(change).items()}
             for change in items(document.get("changes", []))
         ]
+        pending.cancelled = flag(document.get("cancelled", False))
         if (lineage := document.get("lineage")) is not None:
             pending.lineage = lineage_of(lineage)
         if (retry := document.get("retry")) is not None:
