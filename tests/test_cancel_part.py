@@ -326,3 +326,49 @@ async def test_cancel_part_what_is_cancelled_is_not_taken_up_by_a_run_that_goes_
         for each in (cut, checkpointer.loads(checkpointer.dumps(cut))):
             assert await checkpointer.run_from(each) == [5]
         assert gates.begun == []
+
+
+async def test_cancel_part_waits_that_a_run_goes_on_with_are_closed_with_what_is_cancelled() -> None:
+    """In line or in work, before it has come to its wait: nobody else's answer goes there."""
+    gate = anyio.Event()
+    begun = anyio.Event()
+    is_second_life = False
+
+    class Flow(Workflow):
+        @step
+        async def begin(self, ctx: Context, ev: StartEvent) -> Item | Done | None:
+            for n in range(2):
+                ctx.send_event(Item(n=n))
+            return Done(n=0)
+
+        @step(cancellable=True, num_workers=1, waits_for=Answer)
+        async def first(self, ctx: Context, ev: Item) -> None:
+            if is_second_life:
+                begun.set()
+                await never()
+            await ctx.wait_for_event(Answer)
+            raise AssertionError
+
+        @step(waits_for=Answer)
+        async def second(self, ctx: Context, ev: Done) -> StopEvent:
+            await gate.wait()
+            return StopEvent(result=(await ctx.wait_for_event(Answer)).text)
+
+    checkpointer = WorkflowCheckpointer(workflow=Flow())
+    handler = checkpointer.run()
+    with anyio.fail_after(5):
+        async with handler:
+            await settled()
+            cut = handler.checkpoint()
+            await handler.cancel_run()
+        is_second_life = True
+        handler = checkpointer.run_from(checkpointer.loads(checkpointer.dumps(cut)))
+        async with handler:
+            await begun.wait()
+            assert handler.cancel_step("first") == 2
+            gate.set()
+            await settled()
+            handler.send_event(Answer(text="to the second"))
+            later = handler.checkpoint()
+        assert await handler == "to the second"
+        assert [each.step for each in later.pending] == ["second"]

@@ -22,9 +22,11 @@ from anyio_workflows import (
     StopEvent,
     Take,
     Workflow,
+    WorkflowCheckpointer,
     WorkflowRuntimeError,
     step,
 )
+from anyio_workflows.stores import MemoryCheckpointStore
 
 
 class TakeTwo(Fan):
@@ -479,3 +481,22 @@ async def test_fan_out_a_run_that_is_cancelled_while_its_rest_cleans_up_ends_can
                 scope.cancel()
         assert scope.cancelled_caught
     assert handler.is_done()
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_fan_out_a_rest_that_swallows_its_cancellation_is_over_in_a_kept_run_too(durability: Any) -> None:
+    async def swallow(ctx: Context) -> None:
+        try:
+            await never()
+        except anyio.get_cancelled_exc_class():
+            pass
+
+    workflow = Rest(swallow)
+    with anyio.fail_after(5):
+        async with MemoryCheckpointStore() as store:
+            checkpointer = WorkflowCheckpointer(workflow=workflow, store=store, durability=durability)
+            assert await checkpointer.run(run_id="r") == [0, 1]
+            assert await (await checkpointer.resume("r")) == [0, 1]
+    for ctx in workflow.contexts:
+        with pytest.raises(WorkflowRuntimeError, match="after its execution of step 'work' had ended"):
+            ctx.send_event(Done(n=9))
