@@ -99,6 +99,37 @@ async def test_fan_out_events_come_in_the_order_of_emission_if_wanted(order: tup
         assert await handler == [0, 10, 41]
 
 
+async def test_fan_out_what_one_member_sends_is_in_the_order_of_its_sending() -> None:
+    gates = Gates()
+
+    class Flow(Workflow):
+        @step
+        async def split(self, ev: StartEvent) -> list[Extra]:
+            return [Extra(n=1), Extra(n=2)]
+
+        @step
+        async def send(self, ctx: Context, ev: Extra) -> Item:
+            for k in range(2):
+                ctx.send_event(Item(n=10 * ev.n + k))
+            return Item(n=10 * ev.n + 2)
+
+        @step(num_workers=6)
+        async def work(self, ctx: Context, ev: Item) -> Done:
+            return await gates.member(ctx, ev)
+
+        @step
+        async def join(self, evs: Annotated[list[Done], Collect(order="emission")]) -> StopEvent:
+            return StopEvent(result=[ev.n for ev in evs])
+
+    handler = Flow().run()
+    with anyio.fail_after(5):
+        async with handler:
+            for n in (22, 12, 21, 11, 20, 10):
+                gates.open(n)
+                await settled()
+        assert await handler == [10, 11, 12, 20, 21, 22]
+
+
 class Numbered(Workflow):
     """Ends once a given number of joins have been made, with what they were given."""
 

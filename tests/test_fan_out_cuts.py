@@ -320,3 +320,56 @@ async def test_fan_out_what_is_left_of_a_cancelled_one_closes_when_the_run_goes_
         for cut in cuts:
             result = await checkpointer.run_from(checkpointer.loads(checkpointer.dumps(cut)))
             assert sorted(result) == [1, 2]
+
+
+async def test_fan_out_a_cancelled_one_in_a_cancelled_one_is_not_joined_when_the_run_goes_on() -> None:
+    """Cut while the members of the inner one clean up."""
+    cleaning = anyio.Event()
+    gate = anyio.Event()
+
+    class Flow(Workflow):
+        @step
+        async def split(self, ev: StartEvent) -> list[Extra]:
+            return [Extra(n=0), Extra(n=1)]
+
+        @step
+        async def again(self, ev: Extra) -> list[Item] | Done:
+            if ev.n:
+                return [Item(n=0), Item(n=1)]
+            await cleaning_may_begin.wait()
+            return Done(n=0)
+
+        @step
+        async def work(self, ev: Item) -> Item2:
+            cleaning_may_begin.set()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                cleaning.set()
+                with anyio.CancelScope(shield=True):
+                    await gate.wait()
+            raise AssertionError
+
+        @step
+        async def inner(self, evs: list[Item2]) -> Done:
+            raise AssertionError
+
+        @step
+        async def join(self, evs: Annotated[list[Done], Collect(Take(1, cancel_rest=True))]) -> StopEvent:
+            await gate.wait()
+            return StopEvent(result=[ev.n for ev in evs])
+
+    cleaning_may_begin = anyio.Event()
+    checkpointer = WorkflowCheckpointer(workflow=Flow())
+    handler = checkpointer.run()
+    with anyio.fail_after(5):
+        async with handler:
+            await cleaning.wait()
+            cut = handler.checkpoint()
+            gate.set()
+        assert await handler == [0]
+        assert await checkpointer.run_from(checkpointer.loads(checkpointer.dumps(cut))) == [0]
+
+
+class Item2(Item):
+    pass

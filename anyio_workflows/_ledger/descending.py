@@ -192,10 +192,9 @@ class DescendingLedger(Ledger):
             up = around.parent
             for step, member in self.meetings.leave(around.id):
                 self._keep_unhandled(member.event, self.plan.nodes[step].name, is_answer=False)
-            if up is None or not up.is_cancelled:
-                for join in self.plan.joins_of[around.producer]:
-                    if join not in around.joined:
-                        self._join(around, join)
+            for join in self.plan.joins_of[around.producer]:
+                if join not in around.joined:
+                    self._join(around, join)
             del self.fan_outs[around.id]
             self._closed_fan_out(around)
             if up is not None:
