@@ -6,11 +6,13 @@ Public names only; each is defined in a private module and documented there.
 from typing import TYPE_CHECKING, Any
 
 from ._declare.collect import All, Collect, Take
+from ._declare.resources import Resource, ResourceConfig
 from ._declare.retry import RetryInfo, RetryPolicy
 from ._declare.step import catch_error, step
 from ._errors import (
     CheckpointError,
     EventFieldsError,
+    ResourceConfigError,
     RestoredError,
     RunNotFoundError,
     StatePathError,
@@ -30,6 +32,8 @@ from ._errors import (
     WorkflowValidationError,
 )
 from ._events import (
+    ChildDispatchEvent,
+    ChildEvent,
     Event,
     EventList,
     EventsMissed,
@@ -68,6 +72,8 @@ __all__ = (
     "All",
     "Checkpoint",
     "CheckpointError",
+    "ChildDispatchEvent",
+    "ChildEvent",
     "Collect",
     "CollectedEvents",
     "Context",
@@ -82,6 +88,9 @@ __all__ = (
     "InputRequiredEvent",
     "InternalDispatchEvent",
     "PendingEvent",
+    "Resource",
+    "ResourceConfig",
+    "ResourceConfigError",
     "RestoredError",
     "ResumeDivergedEvent",
     "RetryInfo",

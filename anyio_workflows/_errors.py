@@ -6,6 +6,7 @@
     ├── WorkflowRuntimeError               something was used wrongly while running
     │   ├── CheckpointError                a value can't be written to a checkpoint, or read from one
     │   ├── EventFieldsError               an event was given the wrong fields (a TypeError)
+    │   ├── ResourceConfigError            a file of settings does not fit its class (a ValueError)
     │   ├── RunNotFoundError               a RunGroup knows no run of that id (a KeyError)
     │   ├── StatePathError                 nothing at that path of the state (a KeyError, a ValueError)
     │   ├── StoreError                     a checkpoint store could not do what it was asked
@@ -103,6 +104,24 @@ class EventFieldsError(WorkflowRuntimeError, TypeError):
             faults.append(f"needs {_quoted(self.missing)}")
         declared = f"its fields are {_quoted(self.fields)}" if self.fields else "it declares no fields"
         return f"{self.event} {' and '.join(faults)}; {declared}"
+
+
+class ResourceConfigError(WorkflowRuntimeError, ValueError):
+    """A file of settings cannot be read, or does not fit the class that it is for."""
+
+    def __init__(self, file: str, path: str, reason: str) -> None:
+        super().__init__(file, path, reason)
+        self.file = file
+        """Path of the file."""
+        self.path = path
+        """Which part of it, as ``server.tls.port``; empty for the whole."""
+        self.reason = reason
+        """What is wrong."""
+
+    def __str__(self) -> str:
+        return (
+            f"config file {self.file!r}{f', at {_cut(self.path)}' if self.path else ''}: {_cut(self.reason)}"
+        )
 
 
 class StatePathError(WorkflowRuntimeError, KeyError, ValueError):

@@ -234,6 +234,32 @@ class StepState(Enum):
     """Done."""
 
 
+class ChildEvent(Event):
+    """What a child says, on the stream of the run that it is a part of: see `Context.run_child`."""
+
+    namespace: tuple[str, ...]
+    """What the child is called; before that, what the child is called that it is a child of, and so on."""
+
+    run_id: str
+    """Id of its run."""
+
+    event: Event
+    """What it wrote, or ended with. A question is on the stream as itself."""
+
+
+class ChildDispatchEvent(InternalDispatchEvent):
+    """What the engine says of a child, likewise."""
+
+    namespace: tuple[str, ...]
+    """What the child is called."""
+
+    run_id: str
+    """Id of its run."""
+
+    event: Event
+    """What is said."""
+
+
 class StepStateChanged(InternalDispatchEvent):
     """A step began or ended an execution."""
 

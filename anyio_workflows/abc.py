@@ -9,6 +9,17 @@ from typing import Literal, Protocol, Self
 
 import attrs
 
+from ._observer import (
+    AttemptEnd,
+    AttemptStatus,
+    ObservedAttempt,
+    ObservedRun,
+    Observer,
+    RunEnd,
+    RunEndStatus,
+)
+from ._turnstile import Point, PointKind, Turnstile, turnstile
+
 RunStatus = Literal[
     "running", "completed", "failed", "timed_out", "cancelled", "cancelled_by_user", "put_away"
 ]
@@ -221,4 +232,21 @@ class CheckpointStore(Protocol):
         await self.aclose()
 
 
-__all__ = ("CheckpointStore", "Record", "RunInfo", "RunStatus", "record_id")
+__all__ = (
+    "AttemptEnd",
+    "AttemptStatus",
+    "CheckpointStore",
+    "ObservedAttempt",
+    "ObservedRun",
+    "Observer",
+    "Point",
+    "PointKind",
+    "Record",
+    "RunEnd",
+    "RunEndStatus",
+    "RunInfo",
+    "RunStatus",
+    "Turnstile",
+    "record_id",
+    "turnstile",
+)

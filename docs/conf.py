@@ -24,7 +24,10 @@ html_title = f"anyio_workflows {release}"
 nitpicky = True
 # No inventory of another project is fetched: the build must not need a network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(anyio|asyncio|attrs?|collections|contextlib|enum|hypothesis|os|rich|trio|types|typing)\..*"),
+    (
+        "py:.*",
+        r"(anyio|asyncio|attrs?|collections|contextlib|enum|hypothesis|opentelemetry|os|rich|trio|types|typing)\..*",
+    ),
     ("py:class", r"datetime\.datetime"),
     (
         "py:(class|exc|obj)",
@@ -32,7 +35,10 @@ nitpick_ignore_regex = [
     ),
     ("py:(class|obj)", r"bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|optional"),
     # Variables and private classes in signatures: they are readable there, and have no page of their own.
-    ("py:(class|obj)", r"anyio_workflows\.(_|testing\.store_).*|\.\.\.|StateT|EventT|build_graph"),
+    (
+        "py:(class|obj)",
+        r"anyio_workflows\.(_|testing\.store_).*|\.\.\.|StateT|EventT|ResultT(_co)?|build_graph",
+    ),
     ("py:obj", "epoch|last_sequence"),  # of RunInfo, in the docstring of an argument of that type
     ("py:obj", "result"),  # a keyword of StopEvent that is readable as an attribute, but declared nowhere
 ]

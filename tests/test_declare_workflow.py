@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 
+from anyio_workflows import StartEvent, StopEvent, Workflow
 from anyio_workflows._declare.step import declaration_of, step
 from anyio_workflows._declare.workflow import DeclaredWorkflow
 from anyio_workflows._errors import WorkflowValidationError
@@ -236,3 +238,157 @@ def test_s_def_3_only_declared_functions_can_be_added() -> None:
     assert "is a method; derive from its class" in problems_of(lambda: Host.add_step(Base.first))[0]
     assert declaration_of(plain) is None
     assert names(Host) == []
+
+
+def test_s_def_1_a_function_added_to_a_base_late_comes_before_the_steps_of_its_subclass() -> None:
+    """In the order of declaration of their classes, however late; and after the methods of its own class."""
+
+    class Host(Base): ...
+
+    class Sub(Host):
+        @step
+        async def own(self, ev: Query) -> None: ...
+
+    @step(workflow=Sub)
+    async def to_sub(ev: Query) -> None: ...
+
+    @step(workflow=Host)
+    async def to_host(ev: Query) -> None: ...
+
+    @step(workflow=Host)
+    async def again(ev: Query) -> None: ...
+
+    assert names(Sub) == ["first", "second", "to_host", "again", "own", "to_sub"]
+    assert names(Host) == ["first", "second", "to_host", "again"]
+
+
+def test_s_def_1_a_method_that_overrides_a_function_takes_its_place() -> None:
+    class Host(DeclaredWorkflow): ...
+
+    @step(workflow=Host)
+    async def early(ev: Query) -> None: ...
+
+    @step(workflow=Host)
+    async def late(ev: Query) -> None: ...
+
+    class Sub(Host):
+        @step
+        async def own(self, ev: Query) -> None: ...
+
+        @step
+        async def early(self, ev: Query) -> None: ...
+
+    class Without(Sub):
+        late = None
+
+    assert names(Sub) == ["early", "late", "own"]
+    assert [found.is_method for found in Sub.step_declarations()] == [True, False, True]
+    assert names(Without) == ["early", "own"]
+
+
+def test_s_def_1_a_subclass_keeps_its_own_when_a_function_of_that_name_is_added_to_its_base() -> None:
+    class Host(DeclaredWorkflow): ...
+
+    class Sub(Host):
+        @step
+        async def own(self, ev: Query) -> None: ...
+
+        @step
+        async def work(self, ev: Query) -> None: ...
+
+    @step(workflow=Host)
+    async def work(ev: Query) -> None: ...
+
+    assert names(Sub) == ["work", "own"]
+    assert Sub.step_declarations()[0].function is Sub.work
+    assert Host.step_declarations()[0].function is work
+
+
+def test_s_def_1_functions_come_from_every_base() -> None:
+    class Left(DeclaredWorkflow): ...
+
+    class Right(DeclaredWorkflow): ...
+
+    class Both(Left, Right): ...
+
+    @step(workflow=Right)
+    async def right(ev: Query) -> None: ...
+
+    @step(workflow=Left)
+    async def left(ev: Query) -> None: ...
+
+    assert names(Both) == ["left", "right"]
+
+
+def test_s_def_3_a_function_that_an_inherited_step_stands_in_the_way_of_is_an_error() -> None:
+    """Only a method overrides: a function is added, and two modules that add must not meet unseen."""
+
+    class Host(Base): ...
+
+    class Sub(Host): ...
+
+    @step(workflow=Host)
+    async def added(ev: Query) -> None: ...
+
+    for name in ("first", "added"):
+
+        async def work(ev: Query) -> None: ...
+
+        work.__name__ = name
+        (problem,) = problems_of(lambda function=work: step(workflow=Sub)(function))  # type: ignore[misc]
+        assert problem == f"there is a step {name!r} already; give the function another name"
+
+
+def test_s_def_3_a_function_must_not_be_added_to_every_workflow_at_once() -> None:
+    """One that is written for the class Workflow itself would be a step of all others in the process."""
+
+    def declare(workflow: type[DeclaredWorkflow]) -> None:
+        @step(workflow=workflow)
+        async def work(ev: Query) -> None: ...
+
+    for everybodys in (DeclaredWorkflow, Workflow):
+        (problem,) = problems_of(lambda workflow=everybodys: declare(workflow))  # type: ignore[misc]
+        assert problem == (
+            "step 'work' would belong to every workflow; give the Workflow subclass that it is for"
+        )
+        assert names(everybodys) == []
+
+
+# --- and as they run
+
+
+class Begun(StartEvent): ...
+
+
+class Worked(Event):
+    by: str
+
+
+async def test_s_def_1_a_run_has_the_functions_that_were_added_to_a_base() -> None:
+    """Also one that was added to the base after the subclass, and a workflow of it, were made."""
+
+    class Host(Workflow):
+        @step
+        async def begin(self, ev: Begun) -> Worked:
+            return Worked(by="method")
+
+    @step(workflow=Host)
+    async def end(ev: Worked) -> StopEvent:
+        return StopEvent(result=f"function, after {ev.by}")
+
+    class Sub(Host): ...
+
+    class Overriding(Host):
+        @step
+        def end(self, ev: Worked) -> StopEvent:
+            return StopEvent(result=f"override, after {ev.by}")
+
+    flow = Sub()
+
+    @step(workflow=Host)
+    async def notice(ev: Worked) -> None: ...
+
+    with anyio.fail_after(5):
+        assert await flow.run() == await Host().run() == "function, after method"
+        assert await Overriding().run() == "override, after method"
+    assert [flow.graph.steps[place].name for place in flow.graph.targets(Worked)] == ["end", "notice"]

@@ -3,7 +3,9 @@
 import ast
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PRINTING = [path for path in EXAMPLES if path.with_suffix(".txt").exists()]
+FOUND_BY_OTHER_PROCESSES = DOCS / "examples" / "cpu_bound.py"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("how-to/*.md"))]
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -61,11 +64,26 @@ def test_every_example_is_shown_on_a_page_and_prints_what_a_file_beside_it_says(
     assert [path.stem for path in EXAMPLES if path not in PRINTING] == ["server"]
 
 
-@pytest.mark.parametrize("path", PRINTING, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in PRINTING if path != FOUND_BY_OTHER_PROCESSES], ids=lambda path: path.stem
+)
 async def test_an_example_prints_what_its_page_shows(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with anyio.fail_after(5):
         await load(path).main()
     assert path.with_suffix(".txt").read_text() == capsys.readouterr().out
+
+
+def test_the_example_with_processes_prints_what_its_page_shows() -> None:
+    """They import it, so it has to be a program."""
+    ran = subprocess.run(
+        [sys.executable, FOUND_BY_OTHER_PROCESSES],
+        env={**os.environ, "PYTHONPATH": str(Path(anyio_workflows.__file__).parent.parent)},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert FOUND_BY_OTHER_PROCESSES.with_suffix(".txt").read_text() == ran.stdout
 
 
 @pytest.mark.parametrize(("text", "printed"), python_blocks())

@@ -1,5 +1,7 @@
 """S-EV: what an event is, and what a run makes of the one that ends it."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from anyio_workflows import (
     StartEvent,
     StopEvent,
     Workflow,
+    WorkflowFailedEvent,
     step,
 )
 
@@ -339,3 +342,50 @@ def test_s_ev_1_what_a_field_says_of_its_repr_counts() -> None:
 
     assert repr(Login(user="ann", password="1234")).endswith("Login(user=ANN)")
     assert repr(Secret(key="1234")).endswith("Secret()")
+
+
+# --- on the way to another process, and back
+
+
+class Ended(StopEvent):
+    _secret: str
+    parts: tuple[Fetched, ...] = attrs.field(converter=tuple, default=())
+
+
+class Ping(Event, eq=False):
+    number: int
+
+
+def pickled(protocol: int) -> Callable[[Any], Any]:
+    return lambda event: pickle.loads(pickle.dumps(event, protocol))
+
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, *map(pickled, PROTOCOLS)],
+    ids=["copy", "deepcopy", *(f"protocol {protocol}" for protocol in PROTOCOLS)],
+)
+def test_s_ev_2_an_event_survives_a_pickle_and_a_copy(again: Callable[[Any], Any]) -> None:
+    """Nothing can be set on a frozen object, which is what unpickling one would come to."""
+    ended: Any = Ended  # mypy does not see that attrs takes the underscore away
+    events = [kind(value=[1, "a"], nested=Fetched(url="b")) for kind in OPEN]
+    events += [Fetched(url="a", size=3), ended(secret="s", parts=[Fetched(url="a")])]
+    for event in events:
+        copied = again(event)
+        assert type(copied) is type(event)
+        assert copied == event
+        assert copied is not event
+        assert repr(copied) == repr(event)
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            copied.size = 4
+
+
+@pytest.mark.parametrize("again", [copy.copy, pickled(2)], ids=["copy", "pickle"])
+def test_s_ev_2_an_event_that_cannot_be_compared_survives_too(again: Callable[[Any], Any]) -> None:
+    ping = again(Ping(number=1))
+    assert (ping.number, ping == Ping(number=1)) == (1, False)
+    failed = again(WorkflowFailedEvent(step_name="work", exception=ValueError("no"), attempts=2))
+    assert (failed.step_name, failed.exception.args, failed.attempts) == ("work", ("no",), 2)

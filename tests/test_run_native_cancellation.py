@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -346,3 +348,30 @@ async def test_s_ckpt_6_a_save_that_task_cancel_has_cut_short_is_not_made_twice(
             assert (await store.run("cut")).status == "cancelled"
             assert await (await checkpointer.resume("cut")) == 8
     assert caplog.records == []
+
+
+async def test_s_run_1_a_call_in_an_executor_is_waited_for_however_often_the_task_is_cancelled() -> None:
+    """Each of asyncio's own cancellations gets through a shield once."""
+    begun, gate = threading.Event(), threading.Event()
+    executor = ThreadPoolExecutor(1)
+
+    class Busy(Workflow):
+        @step(executor=executor)
+        def work(self, ev: StartEvent) -> StopEvent:
+            begun.set()
+            assert gate.wait(5)
+            return StopEvent()
+
+    task = asyncio.create_task(_await(Busy().run()))
+    with anyio.fail_after(5):
+        while not begun.is_set():  # noqa: ASYNC110
+            await checkpoint()
+        for _ in range(3):
+            task.cancel()
+            for _ in range(5):
+                await checkpoint()
+        assert not task.done()
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    executor.shutdown()

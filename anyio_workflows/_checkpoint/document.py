@@ -1,7 +1,7 @@
 """What a user sees of a consistent cut: a frozen value, whose larger parts are read when somebody looks."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import attrs
 
 from .._events import Event
 from ..abc import record_id
+from .pending import LAST_MOMENT
 from .snapshot import Document
 from .writing import Writer
 
@@ -28,6 +29,12 @@ class PendingEvent:
 
     sent: tuple[Event, ...] = ()
     """What its execution had sent already, which is not sent a second time."""
+
+    attempt: int = 1
+    """Which attempt was in work or is next."""
+
+    due: datetime | None = None
+    """When the next attempt was to begin, in UTC; None for one without a delay."""
 
 
 @attrs.frozen(kw_only=True)
@@ -107,6 +114,7 @@ class Checkpoint:
                 step=entry["step"],
                 event=structure(entry["event"], where=f"pending.{entry['number']}.event"),
                 sent=tuple(structure(event, where="sent") for _, event in entry.get("sent", ())),
+                **_attempt(entry.get("retry")),
             )
             for entry in self.document["pending"]
         )
@@ -131,3 +139,12 @@ class Checkpoint:
     def state(self) -> Any:
         """The state of the run, a new copy each time."""
         return self._converter.structure_state(self.document["state"], where="state")
+
+
+def _attempt(retry: Document) -> dict[str, Any]:
+    """Return what a delivery of which an attempt has failed has beside the others."""
+    if retry is None:
+        return {}
+    due = retry["due"]
+    when = None if due is None else datetime.fromtimestamp(min(due, LAST_MOMENT), UTC)
+    return {"attempt": retry["attempt"], "due": when}

@@ -1,8 +1,10 @@
 """One delivery that has not committed, as documents."""
 
+from collections.abc import Callable
 from typing import Any
 
 from .levels import lineage as lineage_of
+from .nested import Child
 from .shapes import Document, anything, count, flag, items, mapping, members, rows, seconds, text, text_or_null
 
 _WAIT = ("number", "type", "requirements", "left", "at", "prompts")
@@ -16,6 +18,7 @@ class Pending:
         "answers",
         "cancelled",
         "changes",
+        "children",
         "event",
         "key",
         "lineage",
@@ -58,6 +61,8 @@ class Pending:
         self.changes: list[dict[str, Document]] = []
         """For each of its changes of the state: what has been changed since, as it was before that change."""
 
+        self.children: dict[str, Child] = {}
+        """The runs that are part of its execution, by key."""
         self.retry: Document = None
         """How the attempt before this one has ended, None in the first: see `_retry`."""
         self.cancelled: bool = False
@@ -69,17 +74,20 @@ class Pending:
         self.changes = []
         self.answers = {key: event for key, event in self.answers.items() if event is not None}
         self.prompts = [prompt for prompt in self.prompts if prompt[0] not in unanswered]
-        self.unanswered = [number for number in self.unanswered if number not in unanswered]
+        self.children = {
+            key: child for key, child in self.children.items() if child.snapshot.stop is not None
+        }
 
     def document(self) -> Document:
         """Return it as JSON types; what is empty is left out."""
         whole = {name: getattr(self, name) for name in self.__slots__}
+        whole["children"] = {key: child.document() for key, child in self.children.items()}
         always = ("number", "step", "event", "key")
         return {name: value for name, value in whole.items() if value or name in always}
 
     @classmethod
-    def from_document(cls, document: Document) -> "Pending":
-        """Return the delivery that *document* describes; errors as of `Snapshot.from_document`."""
+    def from_document(cls, document: Document, read: Callable[[Document], Any]) -> "Pending":
+        """Return the delivery that *document* describes; errors as of `Snapshot.from_document`, which is *read*."""
         unknown = set(mapping(document)) - set(cls.__slots__)
         if unknown:
             raise ValueError(f"a pending delivery has no {sorted(unknown)}")
@@ -102,6 +110,10 @@ class Pending:
             for change in items(document.get("changes", []))
         ]
         pending.cancelled = flag(document.get("cancelled", False))
+        pending.children = {
+            key: Child.from_document(child, read)
+            for key, child in mapping(document.get("children", {})).items()
+        }
         if (lineage := document.get("lineage")) is not None:
             pending.lineage = lineage_of(lineage)
         if (retry := document.get("retry")) is not None:
@@ -114,12 +126,21 @@ _RETRY = ("attempt", "due", "began", "failed_at", "error")
 and the last has ended, in seconds UTC, and its exception's class and text."""
 
 
+_MOST_ATTEMPTS = 10**9
+"""A thousand a second for a week; strategies compute with it."""
+
+LAST_MOMENT = 253_402_300_799
+"""The end of the year 9999, the last that a `datetime` knows, in seconds UTC."""
+
+
 def _retry(document: Document) -> Document:
     members(document, _RETRY)
-    if count(document["attempt"]) < 2:  # noqa: PLR2004
-        raise ValueError("the first attempt is no retry")
-    for moment in ("began", "failed_at", *(("due",) if document["due"] is not None else ())):
-        seconds(document[moment])
+    if not 2 <= count(document["attempt"]) <= _MOST_ATTEMPTS:  # noqa: PLR2004
+        raise ValueError("an attempt that is none, or the first, which is no retry")
+    if document["due"] is not None:
+        seconds(document["due"])
+    if max(seconds(document["began"]), seconds(document["failed_at"])) > LAST_MOMENT:
+        raise ValueError("a time that no calendar shows")
     kind, message = items(document["error"])
     text(kind)
     text(message)

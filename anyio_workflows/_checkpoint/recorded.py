@@ -9,11 +9,7 @@ from typing import Any
 
 from .._brief import brief
 from .._errors import CheckpointError
-from .._events import (
-    Event,
-    EventList,
-    ResumeDivergedEvent,
-)
+from .._events import Event, EventList
 from .._ledger.attempts import Attempt
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery, Desk, Failure
@@ -39,6 +35,7 @@ class RecordedLedger(RecordedDescent):
         "delayed",
         "history",
         "holds",
+        "restored_at",
         "run_id",
     )
 
@@ -64,6 +61,8 @@ class RecordedLedger(RecordedDescent):
         """Whether what a commit delivers may not begin before that commit is on disk."""
         self._held: list[Delivery] | None = None
         self._has_end = False
+        self.restored_at: float = 0.0
+        """When the run was cut that it goes on from, in seconds UTC."""
         self.delayed: list[tuple[Delivery, float]] = []
         """Deliveries whose next attempt is due at a time, in seconds UTC, when the run goes on."""
 
@@ -72,13 +71,16 @@ class RecordedLedger(RecordedDescent):
     def _route(self, event: Event, step: str | None, source: str, sender: Delivery | None) -> bool:
         """Route *event* as any ledger does, unless an earlier attempt of *sender* has sent it."""
         route = self.plan.route(event, source=source)
-        self._note_cause(event, step, self._committing if sender is None else sender)
         if sender is not None and sender.record.has_sent(step, event):
             return False
+        parent = self._committing if sender is None else sender
+        self._note_cause(event, step, parent)
         if sender is not None:
             self._note_given_up(sender)
         self._document = document = self._converter.unstructure_event(event)
         stops = self._emit_with_care(event, route, step, source)
+        if parent is not None:
+            parent.record.count_output(step, event)
         if sender is not None:
             sender.record.note_sent(step, event)
         if stops and self._has_end:
@@ -92,18 +94,14 @@ class RecordedLedger(RecordedDescent):
 
     def _note_cause(self, event: Event, target: str | None, parent: Delivery | None) -> None:
         """Say what delivers *event*: its place among the outputs of *parent* of its class and target, never a counter."""
-        kind = type(event).__qualname__
         if parent is None:  # from outside
             self._cause = f"{self.run_id}/{self._arrivals}"
             self._arrivals += 1
             self._note(["arrive"])
             return
         record: Attempt = parent.record
-        if record.outputs is None:
-            record.outputs = {}
-        index = record.outputs.get((kind, target), 0)
-        record.outputs[kind, target] = index + 1
-        self._cause = f"{record.key}/{kind}/{target}/{index}"
+        kind = type(event).__qualname__
+        self._cause = f"{record.key}/{kind}/{target}/{record.output_index(target, event)}"
 
     def publish_prompt(self, event: Event, sender: Delivery | None) -> None:
         """Put a question on the stream, unless it stands there since an earlier attempt."""
@@ -156,8 +154,6 @@ class RecordedLedger(RecordedDescent):
         except BaseException:
             self._held = None
             raise
-        for _, event in record.sent or ():
-            self._publish(ResumeDivergedEvent(step_name=delivery.desk.node.name, event=event))
         self._leave_waits(delivery)
         self._note(["commit", delivery.number])
         given = whole or (None if output is None else self._document)
@@ -307,6 +303,11 @@ class RecordedLedger(RecordedDescent):
         super()._keep_answer(number, event)
         self._note(["early_answer", number, self._converter.unstructure_event(event)])
 
+    def child_begins(self, delivery: Delivery, key: str, workflow: str, fingerprint: str) -> None:
+        """A run begins that is part of the execution of *delivery*."""
+        self._note_given_up(delivery)
+        self._note(["child_begins", delivery.number, key, workflow, fingerprint])
+
     # --- the state
 
     def state_changed(self, delivery: Delivery | None, state: RunState, names: set[str] | None) -> None:
@@ -334,6 +335,14 @@ class RecordedLedger(RecordedDescent):
                 del self._state_documents[name]
         # Noted also if nothing changed: when the delivery runs again its changes are matched in their order.
         self._note(["change", None if delivery is None else delivery.number, changed])
+
+    def undo_change(self, state: RunState) -> None:
+        """Make *state* what it was when it was last noted: a change that cannot be written down has not happened."""
+        if self._state_documents:
+            documents = {name: document[0] for name, document in self._state_documents.items()}
+            state.set_state(self._converter.structure_state(documents))
+        else:
+            state.begin_anew()
 
     def earlier_state(self, delivery: Delivery) -> RunState | None:
         """Return the state that the next change of *delivery* started from in an earlier attempt, None if it is new."""

@@ -18,6 +18,7 @@ def restore(ledger: RecordedLedger, snapshot: Snapshot, cut_at: float) -> Any:
     structure = ledger._converter.structure_event
     ledger._number, ledger._arrivals = snapshot.number, snapshot.arrivals
     ledger.prompts, ledger.responses = snapshot.prompt_count, snapshot.responses
+    ledger.restored_at = cut_at
     restore_levels(ledger, snapshot.levels)
     for pending in sorted(snapshot.pending.values(), key=lambda pending: pending.number):
         _restore_delivery(ledger, pending)
@@ -51,6 +52,8 @@ def _restore_delivery(ledger: RecordedLedger, pending: Pending) -> None:
         if delivery.lineage.fan_out is not None:
             delivery.lineage.fan_out.pending[delivery.number] = delivery
     record.sent = [(target, structure(event, where=f"{where}.sent")) for target, event in pending.sent]
+    for target, event in record.sent:
+        record.count_output(target, event)
     record.answers = {
         key: None if event is None else structure(event, where=f"{where}.answers")
         for key, event in pending.answers.items()
@@ -65,6 +68,7 @@ def _restore_delivery(ledger: RecordedLedger, pending: Pending) -> None:
         (desk.buffer(buffer_id), Entry(place, structure(event, where=f"{where}.spent")))
         for buffer_id, place, event in pending.spent
     ]
+    record.children = dict(pending.children)
     if record.made is not None:
         record.made.sent, record.made.prompts = list(record.sent), list(record.prompts)
         record.made.answers = dict(record.answers)

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, TypeAlias
 
 from .levels import Levels
+from .nested import Child
 from .pending import Pending as Pending
 from .shapes import Document as Document
 from .shapes import (
@@ -169,8 +170,17 @@ class Snapshot:
         self._undo_takes(pending)
         self._undo_puts(pending)
         pending.begin_again(about, unanswered)
+        self._settle_questions(pending, unanswered)
         self._changing.pop(by, None)
-        self.responses += len(unanswered)
+        self.responses += min(len(unanswered), max(0, self.prompt_count - self.responses))
+
+    def child_begins(self, by: int, key: str, workflow: str, fingerprint: str) -> None:
+        """A run has begun that is part of an execution."""
+        self.pending[by].children[key] = Child(workflow, fingerprint, Snapshot())
+
+    def child(self, by: int, key: str, operation: Operation) -> None:
+        """Such a run has noted something."""
+        self.pending[by].children[key].snapshot.apply([operation])
 
     def cancel(self, number: int) -> None:
         """An execution was cancelled, and cleans up."""
@@ -204,6 +214,8 @@ class Snapshot:
             self._undo_takes(pending)
         for pending in self.pending.values():
             self._undo_puts(pending)
+            for child in pending.children.values():
+                child.snapshot.settle()
         for number in [pending.number for pending in self.pending.values() if pending.cancelled]:
             self.commit(number)
         self.buffers = {key: dict(sorted(entries.items())) for key, entries in self.buffers.items()}
@@ -270,7 +282,7 @@ class Snapshot:
         snapshot.prompt_count = count(document["prompts"])
         snapshot.responses = count(document["responses"])
         for entry in items(document["pending"]):
-            pending = Pending.from_document(entry)
+            pending = Pending.from_document(entry, cls.from_document)
             snapshot.pending[pending.number] = pending
             if pending.changes:
                 snapshot._changing[pending.number] = pending
@@ -338,6 +350,8 @@ _APPLY: Mapping[str, Callable[..., None]] = {
         "change",
         "fan_out",
         "cancel",
+        "child_begins",
+        "child",
         "drop",
         "retry",
         "commit",

@@ -1,6 +1,5 @@
 """Check the options of the step decorator; whatever is wrong with them is said together."""
 
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +7,7 @@ import attrs
 
 from .._events import Event, StopEvent
 from .annotations import members
+from .executors import is_maker, option_problems
 from .retry import RetryPolicy
 from .wording import name_of, quoted
 
@@ -33,6 +33,7 @@ class StepOptions:
     limiter: Any
     retry_policy: Any
     cancellable: Any
+    executor: Any
     waits_for: Any = attrs.field(converter=_as_list)
     accept_event_subclasses: Any
     skip_graph_checks: Any = attrs.field(converter=_as_list)
@@ -45,6 +46,7 @@ class StepOptions:
             *_timeout_problems(self.timeout),
             *_limiter_problems(self.limiter),
             *_retry_problems(self.retry_policy),
+            *option_problems(self.executor),
             *_waits_for_problems(self.waits_for),
             *_flag_problems("accept_event_subclasses", self.accept_event_subclasses),
             *_flag_problems("cancellable", self.cancellable),
@@ -61,6 +63,7 @@ class StepOptions:
             "limiter": self.limiter,
             "retry_policy": self.retry_policy,
             "cancellable": self.cancellable,
+            "executor": self.executor,
             "waits_for": tuple(_named_types(self.waits_for)),
             "accept_event_subclasses": self.accept_event_subclasses,
             "skip_graph_checks": frozenset(self.skip_graph_checks),
@@ -91,7 +94,7 @@ def _timeout_problems(timeout: object) -> list[str]:
 
 
 def _limiter_problems(limiter: Any) -> list[str]:
-    if limiter is None or _is_limiter(limiter) or _makes_limiter(limiter):
+    if limiter is None or _is_limiter(limiter) or is_maker(limiter):
         return []
     allowed = "a CapacityLimiter, or a plain function without arguments that makes one"
     return [f"has limiter={limiter!r}; it must be {allowed}, as in 'limiter=lambda: CapacityLimiter(10)'"]
@@ -99,16 +102,6 @@ def _limiter_problems(limiter: Any) -> list[str]:
 
 def _is_limiter(limiter: Any) -> bool:
     return not isinstance(limiter, type) and hasattr(limiter, "acquire_on_behalf_of_nowait")
-
-
-def _makes_limiter(maker: Any) -> bool:
-    if not callable(maker) or inspect.iscoroutinefunction(maker):
-        return False
-    try:
-        inspect.signature(maker).bind()
-    except (TypeError, ValueError):  # it needs arguments, or is a builtin that tells no signature
-        return False
-    return True
 
 
 def _retry_problems(policy: object) -> list[str]:

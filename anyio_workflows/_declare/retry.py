@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from inspect import iscoroutinefunction
 from typing import Any, NamedTuple, TypeAlias
 
 import attrs
@@ -40,10 +41,17 @@ class RetryPolicy:
         """Return what is wrong, each to be read after the name of the step."""
         for name in ("retry", "wait", "stop"):
             strategy = getattr(self, name)
-            if strategy is not None and (isinstance(strategy, type) or not callable(strategy)):
+            if strategy is None:
+                continue
+            if isinstance(strategy, type) or not callable(strategy):
                 yield (
                     f"has retry_policy=RetryPolicy({name}={strategy!r}); give one of tenacity's strategies, "
                     f"as in '{_EXAMPLES[name]}'"
+                )
+            elif iscoroutinefunction(strategy) or iscoroutinefunction(type(strategy).__call__):
+                yield (
+                    f"has retry_policy=RetryPolicy({name}={strategy!r}), which is async; give a plain function, or "
+                    f"one of tenacity's strategies, as in '{_EXAMPLES[name]}'"
                 )
 
 

@@ -7,12 +7,16 @@ import inspect
 from collections.abc import Callable
 from enum import Enum
 from types import NoneType
-from typing import Any, NamedTuple, Never, NoReturn, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple, Never, NoReturn, TypeVar, get_args, get_origin
 
 from .._events import Event
 from .annotations import Scope, markers, members, resolve
 from .collect import All, Collect, Take
+from .resources import ResourceMarker, hides_marker, marked
 from .wording import listed, name_of, quoted, written
+
+if TYPE_CHECKING:  # loaded by programs that declare resources
+    from .chains import ResourceDeclaration
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -67,6 +71,9 @@ class Signature(NamedTuple):
     returns_bare: tuple[type[Event], ...]
     """Those that are not, or not only, written in a list."""
 
+    resources: tuple[tuple[str, "ResourceDeclaration"], ...]
+    """Parameters that take resources, and what they are given."""
+
 
 def _is_event(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Event)
@@ -112,6 +119,7 @@ class _Reader:
         self._events: dict[str, tuple[type[Event], ...]] = {}
         self._joins: dict[str, Collect] = {}
         self._contexts: dict[str, type | None] = {}
+        self._resources: dict[str, ResourceDeclaration | None] = {}
 
     def read(self) -> Signature | None:
         for parameter in self._parameters:
@@ -138,6 +146,7 @@ class _Reader:
             returns=tuple(dict.fromkeys([*listed_types, *bare])),
             fans_out=tuple(dict.fromkeys(listed_types)),
             returns_bare=bare,
+            resources=tuple((name, found) for name, found in self._resources.items() if found is not None),
         )
 
     def _complain(self, what: str) -> None:
@@ -152,6 +161,8 @@ class _Reader:
     def _sort(self, parameter: inspect.Parameter) -> None:
         """Decide what *parameter* is for."""
         if parameter.kind in _VARIADIC:
+            return
+        if self._take_resource(parameter):
             return
         named = [member for member in self._parameter_types(parameter) if member is not NoneType]
         marker = self._marker(parameter)
@@ -175,8 +186,38 @@ class _Reader:
             )
             self._complain(
                 f"has a parameter '{parameter.name}{annotated}' that is neither an event nor the context; "
-                f"annotate it with an Event subclass or Context, or give it a default"
+                f"annotate it with an Event subclass, Context or 'Annotated[T, Resource(make_it)]', or give it a default"
             )
+
+    def _take_resource(self, parameter: inspect.Parameter) -> bool:
+        """Take *parameter* if it is a resource: whatever its type is, it is neither an event nor the context."""
+        annotation = parameter.annotation
+        if isinstance(annotation, str):
+            try:
+                annotation = resolve(annotation, self._scope)
+            except (NameError, AttributeError, SyntaxError, TypeError):
+                return False  # said of any annotation
+        kind, markers = marked(annotation)
+        is_misplaced = isinstance(parameter.default, ResourceMarker) or (
+            not markers and hides_marker(annotation)
+        )
+        if len(markers) > 1 or is_misplaced:
+            self._complain(
+                f"has a parameter {parameter.name!r} with {len(markers)} resources behind its type; keep one"
+                if markers
+                else f"has a resource in the wrong place of parameter {parameter.name!r}; write "
+                f"'{parameter.name}: Annotated[T, Resource(make_it)]', also where T is a union"
+            )
+            self._unresolved.append(parameter.name)
+            return True
+        if not markers:
+            return False
+        from .chains import read_resource  # noqa: PLC0415  # loaded by programs that declare resources
+
+        self._resources[parameter.name] = read_resource(
+            markers[0], kind, scope=self._scope, problems=self._problems, where=self._where
+        )
+        return True
 
     def _parameter_types(self, parameter: inspect.Parameter) -> tuple[Any, ...]:
         before = len(self._problems)
@@ -291,6 +332,8 @@ class _Reader:
         if len(self._events) > 1:
             return self._by_keywords(context)
         leading = [parameter.name for parameter in self._parameters if parameter.kind in _POSITIONAL][:2]
+        if self._resources:
+            leading = []
         if context is None and leading[:1] == [event]:
             return CallShape.EVENT
         if leading == [context, event]:
@@ -301,13 +344,11 @@ class _Reader:
 
     def _by_keywords(self, context: str | None) -> CallShape:
         for parameter in self._parameters:
-            if (
-                parameter.name in (*self._events, context)
-                and parameter.kind is inspect.Parameter.POSITIONAL_ONLY
-            ):
+            given = (*self._events, context, *self._resources)
+            if parameter.name in given and parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
                 self._complain(
-                    f"takes {parameter.name!r} by position only, behind a parameter that a run does not give; "
-                    f"put event and context first, or remove the '/'"
+                    f"takes {parameter.name!r} by position only, beside a resource or behind a parameter that a run "
+                    f"does not give; remove the '/', or put event and context first"
                 )
         return CallShape.KEYWORDS
 

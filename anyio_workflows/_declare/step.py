@@ -6,7 +6,7 @@ What its signature means is read elsewhere, and so is what the steps of a workfl
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import FunctionType
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 import attrs
 
@@ -14,11 +14,15 @@ from .._errors import WorkflowValidationError
 from .._events import Event, StopEvent
 from .annotations import Scope, scope_of
 from .collect import Collect
+from .executors import step_problems
 from .options import StepOptions
 from .recovery import Recovery, handler_problems
 from .retry import RetryPolicy
 from .signature import CallShape, ContextParameter, read_signature
 from .wording import name_of
+
+if TYPE_CHECKING:  # loaded by programs that declare resources
+    from .chains import ResourceDeclaration
 
 __all__ = (
     "CallShape",
@@ -53,7 +57,7 @@ class StepDeclaration:
     """What the engine calls."""
 
     is_async: bool
-    """Calling it gives an awaitable; otherwise it runs in a worker thread."""
+    """Calling it gives an awaitable; otherwise it runs in a worker thread, or in its executor."""
 
     is_method: bool
     """Its first parameter is the workflow; False for a free function."""
@@ -90,6 +94,8 @@ class StepDeclaration:
 
     handles: Recovery | None = None
     """It is called when other steps have failed, and this says which."""
+    resources: tuple[tuple[str, "ResourceDeclaration"], ...] = ()
+    """Parameters that take resources, and what they are given."""
 
     accept_event_subclasses: bool
     """It takes subclasses of those types too."""
@@ -114,6 +120,9 @@ class StepDeclaration:
 
     cancellable: bool = False
     """Its executions may be cancelled by themselves."""
+
+    executor: Any = None
+    """An executor that it runs in, a function that makes one, or None."""
 
     skip_graph_checks: frozenset[str]
     """Checks of the graph that leave this step alone."""
@@ -234,12 +243,21 @@ def _declaration(
     if signature is not None and handles is not None:
         takes_one = signature.joins is None and not signature.slots
         problems += [f"{where} {each}" for each in handler_problems(signature.accepts, takes_one=takes_one)]
+    is_async = _is_async(function)
+    context = signature.context_parameter if signature is not None else None
+    found = step_problems(function, options.executor, is_async=is_async, context_parameter=context)
+    problems.extend(f"{where} {problem}" for problem in found)
+    if signature is not None and signature.resources and options.executor is not None:
+        problems.append(
+            f"{where} has executor= and resources, which stay in the event loop; make them where the step runs, or "
+            f"give what they hold in the event"
+        )
     if signature is None or problems:
         raise WorkflowValidationError(problems)
     return StepDeclaration(
         name=function.__name__,
         function=function,
-        is_async=_is_async(function),
+        is_async=is_async,
         is_method=is_method,
         handles=handles,
         **options.settled(),
@@ -261,6 +279,7 @@ def step(
     limiter: object | None = None,
     retry_policy: RetryPolicy | None = None,
     cancellable: bool = False,
+    executor: object | None = None,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -277,6 +296,7 @@ def step(
     limiter: object | None = None,
     retry_policy: RetryPolicy | None = None,
     cancellable: bool = False,
+    executor: object | None = None,
     waits_for: type[Event] | Iterable[type[Event]] = (),
     accept_event_subclasses: bool = False,
     skip_graph_checks: Iterable[str] = (),
@@ -284,8 +304,8 @@ def step(
     """Declare a method, or with *workflow* a function, as a step.
 
     The annotations say what it does: the one event parameter which events it accepts, the return
-    annotation which it returns, and a parameter annotated with `Context` is given the context. The
-    function itself stays as it is.
+    annotation which it returns; a parameter annotated with `Context` is given the context, and one
+    annotated with a `Resource` is given that. The function itself stays as it is.
 
     Args:
         func: The function, when the decorator is written without parentheses.
@@ -299,6 +319,10 @@ def step(
         retry_policy: When an attempt that raised is made again; by default never.
         cancellable: Its executions may be cancelled by themselves, with `WorkflowHandler.cancel_step` or
             `Context.cancel_step`. Those of a workflow that fans out always may.
+        executor: Run the step, a plain ``def`` that takes an event only, in this executor of ``concurrent.futures``
+            instead of a worker thread; whoever made it shuts it down. Or a function without arguments that makes
+            one, which is called when it is first needed, and once for all steps of the process that have it; it is
+            called again after its executor has broken, and what it made ends with the process.
         waits_for: Event types that the step waits for with ``ctx.wait_for_event``, so that the graph knows.
         accept_event_subclasses: Take subclasses of the accepted types too.
         skip_graph_checks: Mistakes of the graph to allow here: ``"reachability"``, ``"terminal_event"``,
@@ -314,6 +338,7 @@ def step(
         limiter=limiter,
         retry_policy=retry_policy,
         cancellable=cancellable,
+        executor=executor,
         waits_for=waits_for,
         accept_event_subclasses=accept_event_subclasses,
         skip_graph_checks=skip_graph_checks,
@@ -374,6 +399,7 @@ def catch_error(
         limiter=None,
         retry_policy=None,
         cancellable=False,
+        executor=None,
         waits_for=(),
         accept_event_subclasses=False,
         skip_graph_checks=skip_graph_checks,

@@ -56,6 +56,8 @@ class DeclaredWorkflow:
         declaration = declaration_of(func)
         if declaration is None:
             return f"{func!r} is not declared as a step; decorate it with '@step(workflow={name_of(cls)})'"
+        if _is_ours(cls):
+            return f"step {name_of(func)!r} would belong to every workflow; give the Workflow subclass that it is for"
         if declaration.is_method:
             return f"step {name_of(func)!r} is a method; derive from its class to have it"
         if any(declared.name == declaration.name for declared in cls.step_declarations()):
@@ -74,7 +76,7 @@ class DeclaredWorkflow:
 
 def _declarations(cls: type[DeclaredWorkflow]) -> list[StepDeclaration]:
     steps = _steps_of(cls)
-    problems = [*_misplaced(steps), *_hiding(cls, steps)]
+    problems = [*_misplaced(steps), *_made_async(steps), *_hiding(cls, steps)]
     if problems:
         raise WorkflowValidationError(problems, workflow=name_of(cls))
     found = [(name, declaration_of(attribute)) for name, attribute in steps.items()]
@@ -99,6 +101,17 @@ def _misplaced(steps: dict[str, Any]) -> Iterator[str]:
             yield (
                 f"step {name!r} is overridden by something that is no step; decorate the override with @step, "
                 f"or write '{name} = None' to remove the step"
+            )
+
+
+def _made_async(steps: dict[str, Any]) -> Iterator[str]:
+    """Tell which steps have an executor and a decorator that makes their function async."""
+    for name, attribute in steps.items():
+        declaration = declaration_of(attribute)
+        if declaration is not None and declaration.executor is not None and declaration.is_async:
+            yield (
+                f"step {name!r} has executor=, which calls plain functions, but the decorator above @step makes it "
+                f"async; remove one of the two"
             )
 
 

@@ -1,12 +1,14 @@
 """The graph of a workflow: its steps, its events, and which event goes to which step."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import attrs
 
 from .._declare.step import StepDeclaration
 from .._errors import WorkflowConfigurationError, WorkflowStepDoesNotExistError, WorkflowValidationError
 from .._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from .results import result_problems
 from .validate import problems, start_classes, stop_classes
 
 
@@ -55,6 +57,26 @@ class Graph:
         """Return the places of the steps that get an event of exactly *event_type*, in order of declaration."""
         return tuple(index for index, step in enumerate(self.steps) if step.takes(event_type))
 
+    # What draws a graph is loaded by those who look at one, and builds upon this module.
+
+    def to_svg(self) -> str:
+        """Return it as an SVG image, the same each time; ``to_mermaid`` and ``to_dot`` are for other programs to draw."""
+        from .svg import to_svg  # noqa: PLC0415
+
+        return to_svg(self)
+
+    def to_html(self) -> str:
+        """Return it as a page of HTML that loads nothing from elsewhere: the image, and a table of the steps."""
+        from .page import to_html  # noqa: PLC0415
+
+        return to_html(self)
+
+    def _repr_mimebundle_(self, **_options: object) -> dict[str, str]:
+        """Show it in a notebook."""
+        from .page import to_text  # noqa: PLC0415
+
+        return {"image/svg+xml": self.to_svg(), "text/plain": to_text(self)}
+
 
 def build_graph(
     name: str,
@@ -62,6 +84,7 @@ def build_graph(
     *,
     skip_graph_checks: Collection[str] = (),
     extra_events: Sequence[type[Event]] = (),
+    result: Any = Any,
 ) -> Graph:
     """Return what *steps* amount to.
 
@@ -70,12 +93,14 @@ def build_graph(
         steps: In order of declaration.
         skip_graph_checks: Mistakes to allow everywhere: ``"reachability"``, ``"terminal_event"``, ``"dead_end"``.
         extra_events: Event types that no annotation names, but that steps send or that come from outside.
+        result: What the workflow's class says that its runs give; Any if it says nothing.
 
     Raises:
         WorkflowConfigurationError: Among the mistakes is one of the start or stop event.
         WorkflowValidationError: The steps don't fit together; all mistakes are named.
     """
     found = problems(steps, skip_graph_checks=skip_graph_checks, extra_events=extra_events)
+    found += result_problems(steps, result)
     if found:
         configuration = any(problem.configuration for problem in found)
         error = WorkflowConfigurationError if configuration else WorkflowValidationError

@@ -12,14 +12,14 @@ from .._declare.wording import name_of
 from .._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from .model import Graph
 
-_HUMAN = "human"
+HUMAN = "human"
 
 _KINDS: Mapping[str, type[Event]] = MappingProxyType(
     {"start": StartEvent, "stop": StopEvent, "prompt": InputRequiredEvent, "answer": HumanResponseEvent}
 )
 """Events that are drawn in colours of their own."""
 
-_COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
+COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "step": ("#e8f0fe", "#3367d6"),
         "event": ("#fff8e1", "#c99700"),
@@ -27,49 +27,55 @@ _COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "stop": ("#fce8e6", "#c5221f"),
         "prompt": ("#f3e8fd", "#8430ce"),
         "answer": ("#f3e8fd", "#8430ce"),
-        _HUMAN: ("#ffffff", "#8430ce"),
+        HUMAN: ("#ffffff", "#8430ce"),
     }
 )
 """Fill and line of each kind of node."""
 
 
-class _Node(NamedTuple):
+class Node(NamedTuple):
+    """A box of a drawing."""
+
     key: str
     label: str
     kind: str
 
 
-class _Edge(NamedTuple):
+class Edge(NamedTuple):
+    """An arrow of a drawing."""
+
     source: str
     target: str
     label: str = ""
     """Empty for an event that is simply returned or accepted; others are drawn dashed."""
 
 
-def _nodes(graph: Graph) -> Iterator[_Node]:
+def nodes_of(graph: Graph) -> Iterator[Node]:
+    """Yield what a drawing of *graph* shows."""
     for index, step in enumerate(graph.steps):
-        yield _Node(f"step{index}", step.name, "step")
+        yield Node(f"step{index}", step.name, "step")
     for index, (event, label) in enumerate(zip(graph.events, _labels(graph.events), strict=True)):
-        yield _Node(f"event{index}", label, _kind(event))
+        yield Node(f"event{index}", label, _kind(event))
     if _meets_human(graph):
-        yield _Node(_HUMAN, "human", _HUMAN)
+        yield Node(HUMAN, "human", HUMAN)
 
 
-def _edges(graph: Graph) -> Iterator[_Edge]:
+def edges_of(graph: Graph) -> Iterator[Edge]:
+    """Yield how what it shows belongs together."""
     keys = {event: f"event{index}" for index, event in enumerate(graph.events)}
     for event, key in keys.items():
         for target in graph.targets(event):
-            yield _Edge(key, f"step{target}")
+            yield Edge(key, f"step{target}")
     for index, step in enumerate(graph.steps):
         for event in step.returns:
-            yield _Edge(f"step{index}", keys[event])
+            yield Edge(f"step{index}", keys[event])
         for event in step.waits_for:
-            yield _Edge(keys[event], f"step{index}", "waits for")
+            yield Edge(keys[event], f"step{index}", "waits for")
     for event, key in keys.items():
         if issubclass(event, InputRequiredEvent):
-            yield _Edge(key, _HUMAN, "asks")
+            yield Edge(key, HUMAN, "asks")
         elif issubclass(event, HumanResponseEvent):
-            yield _Edge(_HUMAN, key, "answers")
+            yield Edge(HUMAN, key, "answers")
 
 
 def _kind(event: type[Event]) -> str:
@@ -89,8 +95,8 @@ def _labels(events: tuple[type[Event], ...]) -> list[str]:
     ]
 
 
-def _mermaid_shape(node: _Node) -> str:
-    left, right = {"step": ("[", "]"), _HUMAN: ("((", "))")}.get(node.kind, ("([", "])"))
+def _mermaid_shape(node: Node) -> str:
+    left, right = {"step": ("[", "]"), HUMAN: ("((", "))")}.get(node.kind, ("([", "])"))
     return f'{left}"{_mermaid_escaped(node.label)}"{right}'
 
 
@@ -108,17 +114,17 @@ def _dot_quoted(text: str) -> str:
 
 def to_mermaid(graph: Graph) -> str:
     """Return *graph* as a Mermaid flowchart."""
-    nodes = list(_nodes(graph))
+    nodes = list(nodes_of(graph))
     lines = ["flowchart TD"]
     lines += [f"    {node.key}{_mermaid_shape(node)}" for node in nodes]
     lines += [
         f"    {edge.source} -.->|{edge.label}| {edge.target}"
         if edge.label
         else f"    {edge.source} --> {edge.target}"
-        for edge in _edges(graph)
+        for edge in edges_of(graph)
     ]
     for kind in dict.fromkeys(node.kind for node in nodes):
-        fill, line = _COLOURS[kind]
+        fill, line = COLOURS[kind]
         lines.append(f"    classDef {kind}Style fill:{fill},stroke:{line},color:#202124")
         lines.append(f"    class {','.join(node.key for node in nodes if node.kind == kind)} {kind}Style")
     return "\n".join(lines) + "\n"
@@ -130,15 +136,15 @@ def to_dot(graph: Graph) -> str:
         f"digraph {_dot_quoted(graph.name)} {{",
         '    node [style="filled", fontname="sans-serif"];',
     ]
-    for node in _nodes(graph):
-        fill, line = _COLOURS[node.kind]
+    for node in nodes_of(graph):
+        fill, line = COLOURS[node.kind]
         shape = 'shape="box"' if node.kind == "step" else 'shape="box", style="rounded,filled"'
-        if node.kind == _HUMAN:
+        if node.kind == HUMAN:
             shape = 'shape="ellipse"'
         lines.append(
             f'    {node.key} [label={_dot_quoted(node.label)}, {shape}, fillcolor="{fill}", color="{line}"];'
         )
-    for edge in _edges(graph):
+    for edge in edges_of(graph):
         look = f' [style="dashed", label={_dot_quoted(edge.label)}]' if edge.label else ""
         lines.append(f"    {edge.source} -> {edge.target}{look};")
     return "\n".join([*lines, "}"]) + "\n"

@@ -16,7 +16,15 @@ from .levels import joins_of
 
 _T = TypeVar("_T")
 
-RESERVED_START_FIELDS = ("start_event", "state", "run_id", "timeout", "stream_buffer", "checkpoints")
+RESERVED_START_FIELDS = (
+    "start_event",
+    "state",
+    "run_id",
+    "timeout",
+    "stream_buffer",
+    "checkpoints",
+    "observers",
+)
 """Keywords of ``Workflow.run`` that never reach the start event."""
 
 

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from .._events import Event
+from .._events import Event, StopEvent
 from .collecting import Buffer, Entry
 from .waiting import Wait
 
@@ -14,7 +14,7 @@ Document: TypeAlias = Any
 class Made:
     """What the attempts of one delivery have done so far that the next one is to match."""
 
-    __slots__ = ("answers", "prompts", "sent", "settled")
+    __slots__ = ("answers", "children", "prompts", "sent", "settled")
 
     def __init__(self) -> None:
         self.sent: list[tuple[str | None, Event]] = []
@@ -25,25 +25,32 @@ class Made:
         """What their waits were answered with, by key; None where the time was over."""
         self.settled: set[int] = set()
         """Numbers of the questions that were answered."""
+        self.children: dict[str, StopEvent] = {}
+        """What the runs that are part of them have ended with, by key."""
 
-    def forget_unanswered(self) -> list[int]:
-        """Leave out the waits that have no answer; return the numbers of their questions, which are asked again."""
+    def forget_unanswered(self, still_open: set[int]) -> list[int]:
+        """Leave out the waits that have no answer; return the numbers of their questions, which are asked again.
+
+        Not so the questions numbered *still_open*: their waits may yet be answered.
+        """
         self.answers = {key: event for key, event in self.answers.items() if event is not None}
-        unanswered = [number for number, _ in self.prompts if number not in self.settled]
-        self.prompts = [entry for entry in self.prompts if entry[0] in self.settled]
+        kept = self.settled | still_open
+        unanswered = [number for number, _ in self.prompts if number not in kept]
+        self.prompts = [entry for entry in self.prompts if entry[0] in kept]
         return unanswered
 
 
 class Attempt:
     """What is kept with one delivery of a run that is recorded, or of a step that is retried.
 
-    The last six are of earlier attempts, which have failed or which the run was cut in: None where there was none.
+    The last seven are of earlier attempts, which have failed or which the run was cut in: None where there was none.
     """
 
     __slots__ = (
         "answers",
         "asked",
         "changes",
+        "children",
         "event",
         "given_up",
         "key",
@@ -64,7 +71,7 @@ class Attempt:
         self.made: Made | None = Made() if may_be_retried else None
         """What its attempts have done, if there may be another in this process."""
         self.outputs: dict[tuple[str, str | None], int] | None = None
-        """How many events of each class the execution has given to each target."""
+        """How many events of each class the attempts have given to each target."""
         self.wait_count = 0
         """Waits that the execution has opened."""
         self.given_up: list[str] | None = None
@@ -81,6 +88,8 @@ class Attempt:
         """The questions that it has written to the stream, by number."""
         self.changes: list[dict[str, Document]] | None = None
         """For each of its changes of the state, what has to be laid over the state to have it as it was before."""
+        self.children: dict[str, Any] | None = None
+        """The runs that are part of it, which the run was cut in, by key."""
         self.spent: list[tuple[Buffer, Entry]] | None = None
         """What it has added to collections, others have taken, and has not been matched yet."""
 
@@ -92,11 +101,24 @@ class Attempt:
         """
         made = self.made
         assert made is not None, "only of a step that may be retried there is another attempt"
-        unanswered = made.forget_unanswered()
-        self.outputs = self.given_up = self.asked = self.changes = None
+        # Restored, and the attempt has not come to them.
+        still_open = {number for wait in (self.waits or {}).values() for number in wait.prompts}
+        unanswered = made.forget_unanswered(still_open)
+        self.given_up = self.asked = self.changes = None
+        self.children = None  # those that have ended are known, the others begin again
         self.wait_count = 0
         self.sent, self.prompts, self.answers = list(made.sent), list(made.prompts), dict(made.answers)
         return unanswered
+
+    def output_index(self, target: str | None, event: Event) -> int:
+        """Return how many events of its class the attempts have given to *target*, before *event*."""
+        return (self.outputs or {}).get((type(event).__qualname__, target), 0)
+
+    def count_output(self, target: str | None, event: Event) -> None:
+        """Count *event*, which was not given before."""
+        if self.outputs is None:
+            self.outputs = {}
+        self.outputs[type(event).__qualname__, target] = self.output_index(target, event) + 1
 
     def note_sent(self, target: str | None, event: Event) -> None:
         """Note what an attempt has sent."""
@@ -154,12 +176,18 @@ class Attempt:
 
 
 def are_equal(one: Event, other: Event) -> bool:
-    """Compare what attrs compares, so that an id or a time stamp declared with ``eq=False`` does not matter."""
+    """Compare what attrs compares, so that an id or a time stamp declared with ``eq=False`` does not matter.
+
+    Events with values that refuse to be compared are not equal, unless they are one object.
+    """
     kind = type(one)
     if type(other) is not kind:
         return False
-    if kind.__eq__ is not object.__eq__:
-        return one == other
-    # Of a class declared with eq=False no instance that was read is equal to one that is made anew.
-    fields = attrs.fields(kind)  # type: ignore[arg-type]  # every such class is one of attrs'
-    return all(getattr(one, each.name) == getattr(other, each.name) for each in fields if each.eq)
+    try:
+        if kind.__eq__ is not object.__eq__:
+            return one is other or bool(one == other)
+        # Of a class declared with eq=False no instance that was read is equal to one that is made anew.
+        fields = attrs.fields(kind)  # type: ignore[arg-type]  # every such class is one of attrs'
+        return all(getattr(one, each.name) == getattr(other, each.name) for each in fields if each.eq)
+    except Exception:  # noqa: BLE001  # of values of the user's: an array of numbers has no one answer
+        return False

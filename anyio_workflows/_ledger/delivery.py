@@ -40,6 +40,7 @@ class Delivery:
         "is_in_work",
         "lineage",
         "number",
+        "origin",
         "outputs",
         "put",
         "record",
@@ -80,6 +81,9 @@ class Delivery:
         self.spent: list[tuple[Buffer, Entry]] | None = None
         """What an earlier attempt added and another execution took: not added again."""
 
+    origin: Any
+    """Which attempt has sent the event; set in a run that is observed, and there only."""
+
 
 class Desk:
     """One step in one run: the line of its deliveries, and its collections.
@@ -87,7 +91,7 @@ class Desk:
     The engine's own kind keeps the line in a memory-object channel.
     """
 
-    __slots__ = ("_line", "buffers", "is_ready", "node", "pending", "queued", "starting")
+    __slots__ = ("_line", "buffers", "is_ready", "node", "pending", "queued", "retries", "starting")
 
     def __init__(self, node: Node) -> None:
         self.node: Node = node
@@ -100,6 +104,8 @@ class Desk:
         self.is_ready: bool = False
         """Whether the ledger has noted that something may start here."""
         self.buffers: dict[str | None, Buffer] | None = None
+        self.retries: deque[Delivery] | None = None
+        """Deliveries to be worked on again: they go before all others."""
         self._line: deque[Delivery] | None = None
 
     def put(self, delivery: Delivery) -> None:
@@ -109,19 +115,23 @@ class Desk:
         self._line.append(delivery)
         self.queued += 1
 
-    def put_first(self, delivery: Delivery) -> None:
-        """Let *delivery* stand at the head of the line."""
-        if self._line is None:
-            self._line = deque()
-        self._line.appendleft(delivery)
+    def put_again(self, delivery: Delivery, *, at_once: bool) -> None:
+        """Let *delivery* stand before all that has not been begun; *at_once*, before every other."""
+        if self.retries is None:
+            self.retries = deque()
+        if at_once:
+            self.retries.appendleft(delivery)
+        else:
+            self.retries.append(delivery)
         self.queued += 1
 
     def take(self) -> Delivery | None:
-        """Return the oldest delivery, which leaves the line; None if there is none."""
-        if not self._line:
+        """Return the delivery that is next, which leaves the line; None if there is none."""
+        line = self.retries or self._line
+        if not line:
             return None
         self.queued -= 1
-        return self._line.popleft()
+        return line.popleft()
 
     def buffer(self, buffer_id: str | None) -> Buffer:
         """Return the collection called *buffer_id*."""

@@ -153,6 +153,12 @@ class Ledger:
     def _keep_answer(self, number: int, event: Event) -> None:
         self.waits.keep(number, event)
 
+    def is_awaited(self, event: Event) -> bool:
+        """Return whether an open wait is answered by *event*."""
+        return self._waits is not None and any(
+            wait.is_answered_by(event) for wait in self._waits.open.values()
+        )
+
     def _is_waited_for(self, event: Event, step: str) -> bool:
         return self._waits is not None and any(
             wait.delivery.desk.node.name == step and wait.is_answered_by(event)
@@ -401,7 +407,11 @@ class Ledger:
 
     def active_steps(self) -> tuple[str, ...]:
         """Return the names of the steps with executions in work, in order of declaration."""
-        names = {delivery.desk.node.name for delivery in self.pending.values() if delivery.is_in_work}
+        names = {
+            delivery.desk.node.name
+            for delivery in self.pending.values()
+            if delivery.is_in_work or delivery.failure is not None  # between two attempts
+        }
         return tuple(node.name for node in self.plan.nodes if node.name in names)
 
     def report(self, most: int | None = None) -> StallReport:

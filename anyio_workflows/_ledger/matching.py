@@ -7,7 +7,7 @@ order it comes to them. What it did to collections is undone, what it did to the
 from collections.abc import Mapping
 from typing import Any
 
-from .._events import Event
+from .._events import Event, ResumeDivergedEvent
 from .attempts import Attempt, are_equal
 from .collecting import Buffer, Entry, Expected
 from .delivery import Delivery, Failure
@@ -46,20 +46,34 @@ class MatchingLedger(DescendingLedger):
         delivery.is_in_work = False
         self.working -= 1
         if due is None:
-            self.line_up_again(delivery)
+            self.line_up_again(delivery, at_once=True)
 
     def _begin_again(self, delivery: Delivery, failure: Failure, due: float | None) -> list[int]:  # noqa: ARG002
         unanswered: list[int] = delivery.record.begin_again()
-        self.responses += len(unanswered)  # nobody is to wait for an answer to what will be asked again
+        # Nobody is to wait for an answer to what will be asked again. There may be none to wait for: a step may have
+        # taken it.
+        self.responses += min(len(unanswered), max(0, self.prompts - self.responses))
         return unanswered
 
-    def line_up_again(self, delivery: Delivery) -> None:
-        """Let *delivery* stand at the head of its line."""
+    def line_up_again(self, delivery: Delivery, *, at_once: bool) -> None:
+        """Let *delivery* stand before those that have not been begun; *at_once*, before every other."""
         desk = delivery.desk
-        desk.put_first(delivery)
+        desk.put_again(delivery, at_once=at_once)
         if not desk.is_ready:
             desk.is_ready = True
             self.ready.append(desk)
+
+    def commit(self, delivery: Delivery, output: Event | list[Event] | None) -> bool:
+        """End the execution of *delivery*; what an earlier attempt has sent and this one has not stays delivered."""
+        if delivery.is_cancelled:
+            return super().commit(delivery, None)
+        stops = super().commit(delivery, output)
+        record: Attempt | None = delivery.record
+        if record is not None:
+            for _, event in record.sent or ():
+                self._publish(ResumeDivergedEvent(step_name=delivery.desk.node.name, event=event))
+            delivery.failure = None  # its traceback holds the frames of the step, which hold the delivery
+        return stops
 
     # --- events
 
@@ -107,7 +121,7 @@ class MatchingLedger(DescendingLedger):
     @staticmethod
     def _match_spent(delivery: Delivery, event: Event, buffer_id: str | None) -> None:
         spent: list[tuple[Buffer, Entry]] = delivery.record.spent or []
-        if any(entry.event is event for _, entry in delivery.spent or ()):
+        if any(b.buffer_id == buffer_id and entry.event is event for b, entry in delivery.spent or ()):
             return
         for index, (buffer, entry) in enumerate(spent):
             if buffer.buffer_id == buffer_id and are_equal(entry.event, event):
@@ -140,10 +154,13 @@ class MatchingLedger(DescendingLedger):
             return record.waits.pop(key)
         if record.answers and key in record.answers:
             wait = self._new_wait(delivery, event_type, requirements, waiter_id, timeout)
-            wait.key, wait.answer = key, record.answers.pop(key)
-            if wait.answer is None:
-                wait.timeout = 0.0
-            return wait
+            answer = record.answers[key]
+            # An attempt may come to other waits than the one before it: what it is given is what it asks for.
+            if answer is None or wait.is_answered_by(answer):
+                wait.key, wait.answer = key, record.answers.pop(key)
+                if answer is None:
+                    wait.timeout = 0.0
+                return wait
         self._check_wait(event_type, requirements)
         wait = super().open_wait(
             delivery, event_type, requirements=requirements, waiter_id=waiter_id, timeout=timeout

@@ -4,7 +4,7 @@ Made once per workflow; a run only reads it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._brief import brief
 from .._declare.collect import Collect
@@ -15,6 +15,9 @@ from .._errors import WorkflowRuntimeError, WorkflowStepDoesNotExistError
 from .._events import Event, HumanResponseEvent, InputRequiredEvent, StopEvent
 from .._graph.levels import handler_of, joins_of
 from .._graph.model import Graph
+
+if TYPE_CHECKING:  # loaded by programs that declare resources
+    from .._declare.chains import ResourceDeclaration
 
 
 class Node:
@@ -33,6 +36,7 @@ class Node:
         "max_pending",
         "name",
         "num_workers",
+        "resources",
         "retry_policy",
         "shape",
         "slots",
@@ -57,10 +61,11 @@ class Node:
         self.joins: Collect | None = declaration.joins
         self.slots: tuple[tuple[str, type[Event]], ...] = declaration.slots
         self.fans_out: tuple[type[Event], ...] = declaration.fans_out
+        self.resources: tuple[tuple[str, ResourceDeclaration], ...] = declaration.resources
         self.is_simple: bool = self.is_async and not (
-            self.timeout or self.retry_policy or self.joins or self.slots
+            self.timeout or self.retry_policy or self.joins or self.slots or self.resources
         )
-        """Executing it is calling it, and no more."""
+        """Calling it is all there is to do."""
 
 
 class Route:
@@ -90,14 +95,22 @@ class Plan:
         "may_cancel",
         "name",
         "nodes",
+        "resources",
         "routes",
         "state_type",
     )
 
     def __init__(
-        self, name: str, graph: Graph, nodes: tuple[Node, ...], state_type: type | None = None
+        self,
+        name: str,
+        graph: Graph,
+        nodes: tuple[Node, ...],
+        state_type: type | None = None,
+        resources: Any = None,
     ) -> None:
         self.name: str = name
+        self.resources: Any = resources
+        """Where the engine keeps what the steps are given; None if no step has a resource."""
         self.state_type: type | None = state_type
         """The class of the state, None for untyped state."""
         self.graph: Graph = graph

@@ -83,6 +83,10 @@ class RunState:
         """
         self._state = _made(self._type, {})
 
+    def begin_anew(self) -> None:
+        """Be a state that nobody has used; it is made when it is next needed."""
+        self._state = None
+
     def edit(self) -> Draft:
         """Begin an edit of the state. The caller sees to it that nothing else changes it meanwhile.
 

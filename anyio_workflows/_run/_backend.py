@@ -1,4 +1,4 @@
-"""The one door to what only a backend knows: cancellation that came past AnyIO.
+"""The one door to what only a backend knows: cancellation that came past AnyIO, and its door for threads.
 
 An asyncio task can be cancelled with `asyncio.Task.cancel`, by `asyncio.timeout` or `asyncio.wait_for`
 around ``await handler``. No AnyIO scope shows that; the task's own count of requests does.
@@ -6,9 +6,11 @@ around ``await handler``. No AnyIO scope shows that; the task's own count of req
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import anyio
+from anyio.lowlevel import current_token
 
 
 def cancel_requests() -> int:
@@ -43,6 +45,19 @@ def _has_come(deadline: float) -> bool:
 def raise_cancelled() -> NoReturn:
     """Cancel the current task's caller as its backend would: for a request that a step has swallowed."""
     raise anyio.get_cancelled_exc_class()
+
+
+def door_for_threads() -> Callable[[Callable[[], None]], object]:
+    """Return what has the current event loop call a function soon, asked in any thread and without waiting for it.
+
+    `anyio.from_thread` waits. A callback of a future that did so would never return while the event loop itself is
+    in ``executor.shutdown(wait=True)``, nor would that. What is returned raises RuntimeError once the loop has ended.
+    """
+    loop: Any = current_token().native_token
+    door: Callable[[Callable[[], None]], object] = (
+        loop.run_sync_soon if hasattr(loop, "run_sync_soon") else loop.call_soon_threadsafe
+    )
+    return door
 
 
 def _asyncio_task() -> Any:

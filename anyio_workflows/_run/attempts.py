@@ -43,24 +43,22 @@ class Attempts(Crew):
         if isinstance(error, GeneratorExit) and self.is_torn_down:
             self.ledger.withdraw(delivery)
             return True
+        if self.is_traced:
+            self._raised(delivery, error)
         was_cancelled = self.ledger.outcome is not None or self._is_cancelled()
         if was_cancelled:
             # Decided when the scope was cancelled: what clean-ups raise afterwards is no outcome. And at once: a
             # task that ends cancelled has its task group cancelled, which then hides where it came from.
             self.decide(Cancelled(BY_ITS_TASK))
-        is_expected = was_cancelled or delivery.is_cancelled
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            if is_expected:
+        if was_cancelled or delivery.is_cancelled:
+            left = _without_cancellation(error)
+            if left is None:
                 self._end_without_output(delivery)
-                return True
-            error = unasked_cancellation(delivery, error)
-        elif is_expected and isinstance(error, BaseExceptionGroup):
-            rest = error.split(anyio.get_cancelled_exc_class())[1]
-            if rest is None:
-                self._end_without_output(delivery)
-                return False
-            error = rest
-        if not is_expected and isinstance(error, Exception):
+                return not isinstance(error, BaseExceptionGroup)
+            error = left
+        else:
+            if isinstance(error, anyio.get_cancelled_exc_class()):
+                error = unasked_cancellation(delivery, error)
             try:
                 if self._is_retried(delivery, error) or self._is_handled(delivery, error):
                     return False
@@ -76,14 +74,14 @@ class Attempts(Crew):
         else:
             self.ledger.withdraw(delivery)
 
-    def _is_retried(self, delivery: Delivery, error: Exception) -> bool:
+    def _is_retried(self, delivery: Delivery, error: BaseException) -> bool:
         """Have the delivery worked on again, if the policy of its step says so.
 
         Raises:
             Exception: What the policy raises.
         """
         policy = delivery.desk.node.retry_policy
-        if policy is None:
+        if policy is None or not isinstance(error, Exception):
             return False
         delay = next_delay(policy, delivery, error, self.run_id)
         if delay is None:
@@ -108,10 +106,12 @@ class Attempts(Crew):
             ledger.retry(delivery, failure, None)
         return True
 
-    def _is_handled(self, delivery: Delivery, error: Exception) -> bool:
+    def _is_handled(self, delivery: Delivery, error: BaseException) -> bool:
         """Have a handler called in the place of *delivery*, if there is one for it."""
         ledger = self.ledger
-        if not isinstance(ledger, DescendingLedger) or (handler := ledger.handler_for(delivery)) is None:
+        if not isinstance(error, Exception) or not isinstance(ledger, DescendingLedger):
+            return False
+        if (handler := ledger.handler_for(delivery)) is None:
             return False
         note_where(error, self.name, delivery)
         failure = StepFailedEvent(
@@ -211,6 +211,10 @@ class Attempts(Crew):
         """Let the run end."""
 
     @abstractmethod
+    def _raised(self, delivery: Delivery, error: BaseException) -> None:
+        """An attempt of a run that is traced has ended by *error*."""
+
+    @abstractmethod
     def _fail(self, error: BaseException, delivery: Delivery | None) -> None:
         """The run has failed, in the execution of *delivery* if it was a step's doing."""
 
@@ -221,6 +225,15 @@ class Attempts(Crew):
     @abstractmethod
     def _cut_if_new(self) -> None:
         """Cut the run, if anything was noted since the last cut."""
+
+
+def _without_cancellation(error: BaseException) -> BaseException | None:
+    """Return what is left of *error* when the cancellation in it is taken away, None if it is nothing else."""
+    if isinstance(error, anyio.get_cancelled_exc_class()):
+        return None
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(anyio.get_cancelled_exc_class())[1]
+    return error
 
 
 def elapsed(delivery: Delivery) -> float:

@@ -1,7 +1,7 @@
 """Call the function of a step, and drive its coroutine inside a copy of the run's context variables."""
 
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context as ContextVars
 from typing import Any, Protocol
 
@@ -26,31 +26,37 @@ class Stretch(Protocol):
         """Decide the run if a scope around it is cancelled."""
 
 
-def call_step(node: Node, execution: Execution | None, event: Event) -> Any:
-    """Call the function of *node* in whichever shape it has."""
+_NOTHING: Mapping[str, Any] = {}
+
+
+def call_step(
+    node: Node, execution: Execution | None, event: Event, given: Mapping[str, Any] = _NOTHING
+) -> Any:
+    """Call the function of *node* in whichever shape it has; *given* are its resources, by parameter."""
     shape = node.shape
+    argument: Any = event
     if node.slots:
-        assert isinstance(event, EventList), "the ledger puts events for several parameters together"
-        arguments: dict[str, Any] = {
-            name: each for (name, _), each in zip(node.slots, event.events, strict=True)
-        }
-        if node.declaration.context_parameter is not None:
-            arguments[node.declaration.context_parameter] = execution
-        return node.call(**arguments)
-    given: Any = event
+        return node.call(**given, **_in_slots(node, event), **_context_of(node, execution))
     if node.joins is not None:
         assert isinstance(event, EventList), "the ledger puts what comes to a join together"
-        given = list(event.events)
+        argument = list(event.events)
     if shape is CallShape.EVENT:
-        return node.call(given)
+        return node.call(argument)
     if shape is CallShape.CONTEXT_EVENT:
-        return node.call(execution, given)
+        return node.call(execution, argument)
     if shape is CallShape.EVENT_CONTEXT:
-        return node.call(given, execution)
-    arguments = {node.event_parameter: given}
-    if node.declaration.context_parameter is not None:
-        arguments[node.declaration.context_parameter] = execution
-    return node.call(**arguments)
+        return node.call(argument, execution)
+    return node.call(**given, **{node.event_parameter: argument}, **_context_of(node, execution))
+
+
+def _in_slots(node: Node, event: Event) -> dict[str, Event]:
+    assert isinstance(event, EventList), "the ledger puts events for several parameters together"
+    return {name: each for (name, _), each in zip(node.slots, event.events, strict=True)}
+
+
+def _context_of(node: Node, execution: Execution | None) -> dict[str, Any]:
+    name = node.declaration.context_parameter
+    return {} if name is None else {name: execution}
 
 
 @types.coroutine

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, get_args
+from typing import Any, Generic, get_args
 
 import attrs
 
@@ -17,7 +17,7 @@ from .._events import Event, StartEvent
 from .._ledger.delivery import Desk
 from ..abc import CheckpointStore, Record, RunInfo
 from .entries import Entries
-from .handler import WorkflowHandler
+from .handler import ResultT_co, WorkflowHandler
 from .keeping import Durability
 from .recorded_run import RecordedRun
 from .recording import Recording, Start
@@ -28,7 +28,7 @@ def _say_nothing(_event: Event) -> None:
     pass
 
 
-class WorkflowCheckpointer:
+class WorkflowCheckpointer(Generic[ResultT_co]):
     """Runs a workflow and keeps a checkpoint for every execution that gave an event.
 
     ``handler = checkpointer.run(...)`` is as `Workflow.run`; afterwards, and meanwhile,
@@ -37,7 +37,11 @@ class WorkflowCheckpointer:
     """
 
     def __init__(
-        self, *, workflow: Workflow, store: CheckpointStore | None = None, durability: Durability = "async"
+        self,
+        *,
+        workflow: Workflow[ResultT_co],
+        store: CheckpointStore | None = None,
+        durability: Durability = "async",
     ) -> None:
         """Look whether the events and the state of *workflow* can be written down.
 
@@ -58,7 +62,7 @@ class WorkflowCheckpointer:
             )
         self._store = store
         self._durability: Durability = durability
-        self.workflow: Workflow = workflow
+        self.workflow: Workflow[ResultT_co] = workflow
         self._disabled: set[str] = set()
         self._runs: dict[str, Entries] = {}
         workflow._current_notation()
@@ -74,7 +78,7 @@ class WorkflowCheckpointer:
 
     # --- running
 
-    def run(self, start_event: StartEvent | None = None, **options: Any) -> WorkflowHandler:
+    def run(self, start_event: StartEvent | None = None, **options: Any) -> WorkflowHandler[ResultT_co]:
         """Return a run as `Workflow.run` does, which is recorded."""
         return self._take_in(
             self.workflow._new_run(start_event, options, self._make(Recording(self._notation)))
@@ -82,7 +86,7 @@ class WorkflowCheckpointer:
 
     def run_from(
         self, checkpoint: Checkpoint, *, allow_changed: bool = False, **options: Any
-    ) -> WorkflowHandler:
+    ) -> WorkflowHandler[ResultT_co]:
         """Return a new run that goes on from *checkpoint*.
 
         What was done by then stays done, what was pending is delivered, and what was being worked on is worked on again
@@ -92,7 +96,7 @@ class WorkflowCheckpointer:
             checkpoint: Of any run of this workflow; it may be used any number of times.
             allow_changed: Also if the workflow's steps or events have changed since; what has no place any more is an
                 error.
-            **options: ``run_id``, ``timeout`` and ``stream_buffer``, as for `Workflow.run`.
+            **options: ``run_id``, ``timeout``, ``stream_buffer`` and ``observers``, as for `Workflow.run`.
 
         Raises:
             CheckpointError: It is of another workflow, or of this one when it had other steps or events; the
@@ -112,7 +116,9 @@ class WorkflowCheckpointer:
         make = self._make(Recording(self._notation, start), parent=checkpoint.id_)
         return self._take_in(self.workflow._new_run_from(options, make), checkpoint.id_)
 
-    async def resume(self, run_id: str, *, allow_changed: bool = False, **options: Any) -> WorkflowHandler:
+    async def resume(
+        self, run_id: str, *, allow_changed: bool = False, **options: Any
+    ) -> WorkflowHandler[ResultT_co]:
         """Return a run of the store, not yet started, to go on where it was; it keeps its id.
 
         One that has completed gives its recorded result and executes nothing. One that was killed, or cancelled from
@@ -122,7 +128,7 @@ class WorkflowCheckpointer:
             run_id: Of a run of this workflow.
             allow_changed: Also if the workflow's steps or events have changed since; what has no place any more is an
                 error.
-            **options: ``timeout`` and ``stream_buffer``, as for `Workflow.run`.
+            **options: ``timeout``, ``stream_buffer`` and ``observers``, as for `Workflow.run`.
 
         Raises:
             UnknownRunError: The store has no such run.
@@ -255,7 +261,7 @@ class WorkflowCheckpointer:
 
     def _take_in(
         self, run: RecordedRun, parent: str | None = None, info: RunInfo | None = None
-    ) -> WorkflowHandler:
+    ) -> WorkflowHandler[ResultT_co]:
         if info is None and run.run_id in self._runs:
             raise WorkflowRuntimeError(
                 f"this checkpointer has a run {run.run_id!r} already; give another run_id, or none for a random one"

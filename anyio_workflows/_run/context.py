@@ -1,7 +1,7 @@
 """What a step can do to its run while it executes."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
@@ -11,7 +11,7 @@ from .._brief import brief
 from .._declare.retry import RetryInfo
 from .._declare.signature import ContextParameter
 from .._errors import WorkflowRuntimeError
-from .._events import Event, InputRequiredEvent
+from .._events import Event, InputRequiredEvent, StartEvent
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery
 from .._ledger.outcome import Completed, Outcome
@@ -25,10 +25,13 @@ from .worker import Execution, Parked, Worker
 if TYPE_CHECKING:  # plain `Context` means Context[Any]; before 3.13 only type checkers know defaults
     import typing_extensions
 
+    from .workflow import Workflow
+
     StateT = typing_extensions.TypeVar("StateT", default=Any)
 else:
     StateT = TypeVar("StateT")
 EventT = TypeVar("EventT", bound=Event)
+ResultT = TypeVar("ResultT")
 
 
 class RunOfContext(Protocol):
@@ -58,6 +61,19 @@ class RunOfContext(Protocol):
         """Cancel what has come of the lists of *step*."""
         ...
 
+    async def run_child(
+        self,
+        execution: Execution,
+        workflow: "Workflow",
+        start_event: StartEvent | None,
+        *,
+        key: str,
+        name: str,
+        options: Mapping[str, Any],
+    ) -> Any:
+        """Run *workflow* as a part of *execution*."""
+        ...
+
 
 class Context(Execution, ContextParameter, Generic[StateT]):
     """The run as one execution of a step sees it; it ends with the execution.
@@ -69,13 +85,14 @@ class Context(Execution, ContextParameter, Generic[StateT]):
     wait for it; the asynchronous ones and `store` are not available there.
     """
 
-    __slots__ = ("_crew", "_run", "_waiter_ids")
+    __slots__ = ("_child_count", "_crew", "_names", "_run")
 
     def __init__(self, crew: Crew, delivery: Delivery, worker: Worker, run: RunOfContext) -> None:
         super().__init__(delivery, worker)
         self._crew = crew
         self._run = run
-        self._waiter_ids: set[str] | None = None
+        self._names: set[tuple[str, str]] | None = None
+        self._child_count = 0
 
     def _live(self, method: str) -> Crew:
         if self._is_over:
@@ -107,7 +124,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         """
         self._live("idempotency_key")
         record = self._delivery.record
-        if record is None:
+        if record is None or not record.key:  # a step that is retried has a record in any run
             raise WorkflowRuntimeError(
                 f"step {self.step_name!r} asks for an idempotency key, which only a recorded run has; "
                 f"start it with WorkflowCheckpointer(workflow=workflow).run(...)"
@@ -130,14 +147,16 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         Raises:
             WorkflowRuntimeError: The execution has ended.
         """
-        self._live("retry_info")
+        crew = self._live("retry_info")
         delivery = self._delivery
         failure = delivery.failure
-        if failure is None or delivery.first_began is None:
+        if failure is None:
             return RetryInfo(0, 0.0, None, None)
+        # Not noted for a step that had a policy before the run was resumed, and has none now.
+        began = crew.began_at(delivery) if delivery.first_began is None else delivery.first_began
         return RetryInfo(
             retry_number=delivery.attempt - 1,
-            elapsed_seconds=anyio.current_time() - delivery.first_began,
+            elapsed_seconds=anyio.current_time() - began,
             last_exception=failure.error,
             last_failed_at=datetime.fromtimestamp(failure.at, UTC),
         )
@@ -177,7 +196,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             The event is not sent.
         """
         crew = self._live("send")
-        await crew.hop()
+        await crew.hop(self)
         source = f"step {self.step_name!r}"
         waited_for: Inbox | None = None
         while (inbox := _full_inbox(crew, event, step, source)) is not None:
@@ -202,6 +221,17 @@ class Context(Execution, ContextParameter, Generic[StateT]):
                     inbox.senders.popleft().wake()
                 raise
         self.send_event(event, step)
+
+    async def checkpoint(self) -> None:
+        """Let other tasks, timeouts and cancellation have their turn; in a run that is explored, whoever is chosen.
+
+        Raises:
+            WorkflowRuntimeError: The execution has ended.
+
+        Cancellation:
+            Nothing has happened.
+        """
+        await self._live("checkpoint").pause(self, "checkpoint")
 
     def collect_events(
         self, ev: Event, expected: Expected[EventT], buffer_id: str | None = None
@@ -280,7 +310,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             raise WorkflowRuntimeError(
                 f"step {self.step_name!r} waits for {brief(event_type)}, which is no event class"
             )
-        self._claim_waiter_id(waiter_id)
+        if waiter_id is not None:
+            self._claim_name("waiter_id", waiter_id, "waits")
         if waiter_event is not None:
             self.write_event_to_stream(waiter_event)
         wait = crew.ledger.open_wait(
@@ -292,7 +323,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         )
         if wait.answer is not None:
             try:
-                await crew.hop()
+                await crew.hop(self)
             except BaseException:
                 crew.ledger.give_back(wait)
                 raise
@@ -300,17 +331,68 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             raise TimeoutError(f"{wait}, and none came within {timeout} seconds")
         return wait.answer  # type: ignore[return-value]  # of event_type, or of a subclass
 
-    def _claim_waiter_id(self, waiter_id: str | None) -> None:
-        if waiter_id is None:
-            return
-        if self._waiter_ids is None:
-            self._waiter_ids = set()
-        if waiter_id in self._waiter_ids:
+    async def run_child(
+        self,
+        workflow: "Workflow",
+        start_event: StartEvent | None = None,
+        *,
+        namespace: str | None = None,
+        state: object | None = None,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> Any:
+        """Run *workflow* here, as a part of this execution, and return its result.
+
+        What it writes to its stream is on the stream of this run, in `ChildEvent`s; its questions are there as
+        themselves, and an answer that is sent into this run finds it. While it waits for a human, so does this run.
+        If this run is recorded, the child stands in its checkpoints: an execution that runs again goes on with the
+        child where that was, or has its result.
+
+        Args:
+            workflow: What to run.
+            start_event: What it starts with; or give its *fields*.
+            namespace: What it is called in what it says, and found by when the execution runs again; by default the
+                name of its workflow, and its number among the children of this execution.
+            state: What its state is at the start.
+            timeout: Seconds that it may take; by default its workflow's own.
+            **fields: Fields of the start event.
+
+        Raises:
+            Exception: What the child ended with.
+            WorkflowRuntimeError: *namespace* was used before in this execution; this is no task of the step's; or as
+                `Workflow.run`.
+            CheckpointError: The run goes on, and the workflow of the child has changed since.
+
+        Cancellation:
+            Cancels the child.
+        """
+        self._live("run_child")
+        given: object = workflow
+        if not callable(getattr(given, "_new_run", None)):
             raise WorkflowRuntimeError(
-                f"step {self.step_name!r} waits twice with waiter_id={waiter_id!r}; "
-                f"give each wait of one execution a waiter_id of its own, or none"
+                f"step {self.step_name!r} called run_child with {brief(given)}; give a Workflow, as in "
+                f"'await ctx.run_child(Review(), text=ev.text)'"
             )
-        self._waiter_ids.add(waiter_id)
+        self._child_count += 1
+        key, name = f"#{self._child_count}", namespace or workflow.workflow_name
+        if namespace is not None:
+            key = f"={namespace}"
+            self._claim_name("namespace", namespace, "runs a child")
+        options: dict[str, Any] = {"state": state, **fields}
+        if timeout is not None:
+            options["timeout"] = timeout
+        return await self._run.run_child(self, workflow, start_event, key=key, name=name, options=options)
+
+    def _claim_name(self, kind: str, name: str, does: str) -> None:
+        """Note that *name* is taken in this execution: two of one name could not be told apart after a restart."""
+        if self._names is None:
+            self._names = set()
+        if (kind, name) in self._names:
+            raise WorkflowRuntimeError(
+                f"step {self.step_name!r} {does} twice with {kind}={name!r}; "
+                f"give each one of an execution a {kind} of its own, or none"
+            )
+        self._names.add((kind, name))
 
     def write_event_to_stream(self, ev: Event | None) -> None:
         """Write *ev* to the stream of the run, for whoever reads `WorkflowHandler.stream_events`.
@@ -346,11 +428,11 @@ class ThreadContext(Context[StateT]):
 
     def retry_info(self) -> RetryInfo:
         """Return how this execution stands with its attempts."""
-        return in_event_loop(super().retry_info)
+        return self._hop(super().retry_info)
 
     def send_event(self, event: Event, step: str | None = None) -> None:
         """Send *event* into the run; returns when it has been routed."""
-        in_event_loop(super().send_event, event, step)
+        self._hop(super().send_event, event, step)
 
     # Plain functions, so that a call that is not awaited is an error as well.
 
@@ -358,11 +440,28 @@ class ThreadContext(Context[StateT]):
         """Not available in a thread."""
         raise self._not_in_a_thread("send")
 
+    def checkpoint(self) -> NoReturn:
+        """Not available in a thread."""
+        raise self._not_in_a_thread("checkpoint")
+
     def collect_events(
         self, ev: Event, expected: Expected[EventT], buffer_id: str | None = None
     ) -> list[EventT] | None:
         """Collect as in an async step."""
-        return in_event_loop(super().collect_events, ev, expected, buffer_id)
+        return self._hop(super().collect_events, ev, expected, buffer_id)
+
+    def run_child(
+        self,
+        workflow: "Workflow",  # noqa: ARG002
+        start_event: StartEvent | None = None,  # noqa: ARG002
+        *,
+        namespace: str | None = None,  # noqa: ARG002
+        state: object | None = None,  # noqa: ARG002
+        timeout: float | None = None,  # noqa: ARG002
+        **fields: Any,  # noqa: ARG002
+    ) -> NoReturn:
+        """Not available in a thread."""
+        raise self._not_in_a_thread("run_child")
 
     def wait_for_event(
         self,
@@ -377,19 +476,23 @@ class ThreadContext(Context[StateT]):
 
     def cancel_step(self, step: str, reason: str = "") -> int:
         """Cancel the executions of one step."""
-        return in_event_loop(super().cancel_step, step, reason)
+        return self._hop(super().cancel_step, step, reason)
 
     def cancel_fan_out(self, step: str, reason: str = "") -> int:
         """Cancel everything that has come of the lists of *step*."""
-        return in_event_loop(super().cancel_fan_out, step, reason)
+        return self._hop(super().cancel_fan_out, step, reason)
 
     def write_event_to_stream(self, ev: Event | None) -> None:
         """Write *ev* to the stream of the run."""
-        in_event_loop(super().write_event_to_stream, ev)
+        self._hop(super().write_event_to_stream, ev)
 
     def _stop(self, crew: Crew, event: Event) -> None:  # noqa: ARG002
         # No task is running here, only a call from a thread: whose cancellation there might be cannot be asked.
         self._run.decide(Completed(event))  # type: ignore[arg-type]  # the ledger says that it is a StopEvent
+
+    def _hop(self, call: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        # A run that is explored has no threads.
+        return call(*arguments) if self._crew.turnstile is not None else in_event_loop(call, *arguments)
 
     def _not_in_a_thread(self, what: str) -> WorkflowRuntimeError:
         return WorkflowRuntimeError(

@@ -4,7 +4,9 @@ The ledger says what may start; the crew starts it. What follows from a failure,
 come to rest is decided by the run, which fills in the abstract methods.
 """
 
+import math
 from abc import abstractmethod
+from collections.abc import Callable, Coroutine
 from contextvars import Context as ContextVars
 from time import perf_counter
 from typing import Any
@@ -13,15 +15,18 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from .._brief import brief
 from .._declare.signature import CallShape
 from .._errors import WorkflowTimeoutError
-from .._events import Event, StepState
+from .._events import Event
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
 from .._ledger.plan import Node
+from .._turnstile import Point, PointKind, Turnstile, turnstile
 from .calling import call_step, drive
+from .executors import run_in_executor
 from .inbox import Inbox
-from .threads import run_in_thread
+from .threads import run_here, run_in_thread
 from .tokens import Tokens
 from .worker import Execution, Worker
 
@@ -48,6 +53,7 @@ class Crew(Tokens):
         "saves_commits",
         "spawned",
         "tasks",
+        "turnstile",
     )
 
     active: int
@@ -65,8 +71,12 @@ class Crew(Tokens):
         """Whether anybody wants to know of each execution."""
         self.saves_commits: bool = False
         """Whether what an execution gives goes out only when its commit is on disk."""
+        self.turnstile: Turnstile | None = turnstile.get()
+        """What decides who goes on, in a run that is explored."""
         self._hops = 0
-        self._stretch_end = 0.0
+        self._stretch_end = (
+            0.0 if self.turnstile is None else -math.inf
+        )  # then every step of the engine is a stretch
         self._idle: list[Worker] = []
 
     def set_out(self, base_context: ContextVars, deadline: float) -> None:
@@ -117,8 +127,7 @@ class Crew(Tokens):
                 await self.stand_in_line(worker, inbox)
             # With the tokens in hand: who gave them back first would come behind those who did not.
             now = perf_counter()
-            if self._hops >= _HOPS or now > self._stretch_end:
-                await self.breathe()
+            if (self._hops >= _HOPS or now > self._stretch_end) and await self.breathe(worker, inbox):
                 continue
             if worker.is_starting:
                 worker.is_starting = False
@@ -130,12 +139,10 @@ class Crew(Tokens):
             delivery.began = now
             delivery.worker = worker
             node = inbox.node
-            if self.is_traced:
-                self.traced(delivery, StepState.RUNNING, None)
+            context = self.begins(delivery, worker) if self.is_traced else copy_context()
             execution = self.make_execution(delivery, worker) if node.wants_context else None
             try:
                 if node.is_simple:
-                    context = copy_context()
                     shape = node.shape
                     if shape is _EVENT:
                         body = node.call(delivery.event)
@@ -152,11 +159,15 @@ class Crew(Tokens):
                     else:
                         output = await drive(self, execution, context, body, suspended_on)
                 else:
-                    output = await self._execute_specially(worker, node, execution, delivery)
+                    output = await self._execute_specially(worker, node, execution, delivery, context)
                 if ledger.outcome is not None:
                     return  # type: ignore[unreachable]  # decided while the body ran
                 if self.is_traced:
-                    self.traced(delivery, StepState.NOT_RUNNING, output)
+                    if self.turnstile is not None:
+                        await self.turnstile.reach(Point("end", _name(delivery)))
+                        if ledger.outcome is not None:
+                            return  # type: ignore[unreachable]  # decided meanwhile
+                    self.ends(delivery, output)
                 stops = ledger.commit(delivery, output)
             except BaseException as error:  # noqa: ASYNC103  # the user's body: whatever it raises is looked at
                 if self.failed(delivery, error):
@@ -210,22 +221,48 @@ class Crew(Tokens):
                 return True
         return False
 
-    async def breathe(self) -> None:
-        """End the stretch: start what may start, and let other tasks, timeouts and cancellation have their turn."""
+    async def breathe(self, worker: Worker, inbox: Inbox) -> bool:
+        """End the stretch: start what may start, and let other tasks, timeouts and cancellation have their turn.
+
+        Returns:
+            Whether *worker*, which is about to begin at *inbox*, has to look again what it does next.
+        """
+        if self.turnstile is not None:
+            if (
+                inbox.queued and not worker.is_starting
+            ):  # it is on its way, and nobody is to be sent in its place
+                worker.is_starting = True
+                inbox.starting += 1
+            self.flush()
+            if inbox.queued:
+                await self.turnstile.reach(Point("begin", inbox.node.name))
+            return self.ledger.outcome is not None
         self.flush()
         await checkpoint()
         self.breathed()
+        return True
 
     def breathed(self) -> None:
         """Note that other tasks have had their turn."""
+        if self.turnstile is not None:
+            return
         self._hops = 0
         self._stretch_end = perf_counter() + _STRETCH
 
-    async def hop(self) -> None:
-        """Count an await on a Context as a hop: a checkpoint is made when the stretch is over."""
+    async def hop(self, execution: Execution) -> None:
+        """Count an await on the Context *execution* as a hop: a checkpoint is made when the stretch is over."""
         self._hops += 1
         if self._hops >= _HOPS or self.ledger.outcome is not None or perf_counter() > self._stretch_end:
-            await self.breathe()
+            await self.pause(execution, "await")
+
+    async def pause(self, execution: Execution, kind: PointKind) -> None:
+        """Let other tasks, timeouts and cancellation have their turn."""
+        self.flush()
+        if self.turnstile is not None:
+            await self.turnstile.reach(Point(kind, _name(execution._delivery)))
+        else:
+            await checkpoint()
+            self.breathed()
 
     # --- starting workers
 
@@ -304,30 +341,39 @@ class Crew(Tokens):
     # --- steps that are not plain coroutines
 
     async def _execute_specially(
-        self, worker: Worker, node: Node, execution: Execution | None, delivery: Delivery
+        self,
+        worker: Worker,
+        node: Node,
+        execution: Execution | None,
+        delivery: Delivery,
+        context: ContextVars,
     ) -> Any:
-        """Run a step with a timeout, or one that is a plain function."""
+        """Run a step with a timeout, a retry policy, resources or several events, or one that is a plain function."""
         if delivery.first_began is None and node.retry_policy is not None:
             delivery.first_began = self.began_at(delivery)
         if node.timeout is None:
-            return await self._execute(node, execution, delivery)
+            return await self._execute(node, execution, delivery, context)
         with anyio.CancelScope(deadline=anyio.current_time() + node.timeout) as scope:
             worker.deadline = scope.deadline
             try:
-                return await self._execute(node, execution, delivery)
+                return await self._execute(node, execution, delivery, context)
             finally:
                 worker.deadline = None
         raise WorkflowTimeoutError(
             f"step {node.name!r} of {self.ledger.plan.name}", node.timeout, (node.name,)
         )
 
-    async def _execute(self, node: Node, execution: Execution | None, delivery: Delivery) -> Any:
-        context = self.base_context.copy()
-        if node.is_async:
+    async def _execute(
+        self, node: Node, execution: Execution | None, delivery: Delivery, context: ContextVars
+    ) -> Any:
+        if node.resources:
+            body = self.call_with_resources(node, execution, delivery)
+        elif node.is_async:
             body = call_step(node, execution, delivery.event)
         else:
-            body = run_in_thread(call_step, node, execution, delivery.event)
-            execution = None  # its body runs in a thread; the task here only waits for that
+            body = self.run_elsewhere(node)(call_step, node, execution, delivery.event)
+        if not node.is_async:
+            execution = None  # its body runs elsewhere; the task here only waits for that
         if execution is not None:
             execution._is_driven = True
         try:
@@ -336,10 +382,19 @@ class Crew(Tokens):
             return returned.value
         return await drive(self, execution, context, body, suspended_on)
 
+    def run_elsewhere(self, node: Node) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """Return what calls a plain function."""
+        if self.turnstile is not None:
+            return run_here  # the order of threads is nobody's to decide
+        return run_in_thread if node.declaration.executor is None else run_in_executor
+
     def began_at(self, delivery: Delivery) -> float:
         """Return when the first attempt of *delivery* began, in seconds of the event loop's clock."""
         now = anyio.current_time()
-        return now if delivery.failure is None else now - (self.wall_clock() - delivery.failure.began)
+        if delivery.failure is None:
+            return now
+        # A clock that was put back in the meantime makes no attempt begin in the future.
+        return now - max(0.0, self.wall_clock() - delivery.failure.began)
 
     # --- what the run decides
 
@@ -350,6 +405,12 @@ class Crew(Tokens):
     @abstractmethod
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
         """Return the Context for *delivery*."""
+
+    @abstractmethod
+    def call_with_resources(
+        self, node: Node, execution: Execution | None, delivery: Delivery
+    ) -> Coroutine[Any, Any, Any]:
+        """Make what the step is given, and call it."""
 
     @abstractmethod
     def stopped(self, event: Event | list[Event]) -> None:
@@ -368,5 +429,15 @@ class Crew(Tokens):
         """A task of the run ends by *error*, which is no step's; True if it stops here."""
 
     @abstractmethod
-    def traced(self, delivery: Delivery, state: StepState, output: object) -> None:
-        """An execution of a run that is traced began, or ended with *output*."""
+    def begins(self, delivery: Delivery, worker: Worker) -> ContextVars:
+        """An execution of a run that is traced begins; return the context variables for its body."""
+
+    @abstractmethod
+    def ends(self, delivery: Delivery, output: object) -> None:
+        """The body of an execution of a run that is traced has given *output*, which is not committed yet."""
+
+
+def _name(delivery: Delivery) -> str:
+    """Return what a delivery is called where it waits for its turn: the same in every order."""
+    attempt = "" if delivery.attempt == 1 else f", attempt {delivery.attempt}"
+    return f"{delivery.desk.node.name} at {brief(delivery.event)}{attempt}"

@@ -77,8 +77,8 @@ class Delays:
                 due.append(delivery)
         if not due:
             return
-        for delivery in reversed(due):  # each stands at the head: the one that was due first, in the end
-            self._ledger.line_up_again(delivery)
+        for delivery in due:
+            self._ledger.line_up_again(delivery, at_once=False)
         self._run.flush()
         self._run.active -= len(due)
         if not self._run.active:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -20,8 +20,11 @@ from .places import Places
 from .run import Run
 from .workflow import Workflow, check_count, is_number
 
-if TYPE_CHECKING:  # loaded by programs that record
-    from ..abc import CheckpointStore, RunStatus
+if TYPE_CHECKING:  # loaded by programs that record, or observe
+    from ..abc import CheckpointStore, Observer, RunStatus
+    from .resource_block import ResourceBlock
+
+ResultT = TypeVar("ResultT")
 
 _UNFINISHED: tuple["RunStatus", ...] = ("running", "cancelled", "put_away")
 
@@ -38,7 +41,7 @@ class Records(Protocol):
         """Return a run that is recorded."""
         ...
 
-    async def resume(self, run_id: str) -> WorkflowHandler:
+    async def resume(self, run_id: str, **options: Any) -> WorkflowHandler:
         """Return a run of the store, to go on."""
         ...
 
@@ -55,7 +58,8 @@ class RunGroup:
     is in its handler, and logged if nobody awaits it.
 
     Leaving the block normally lets the runs end for *grace* seconds and then cancels what is left. An exception in
-    the body, or cancellation, cancels them at once.
+    the body, or cancellation, cancels them at once. When they have ended, the resources of ``scope="workflow"`` are
+    left that they have shared; to do so can fail, and then the block raises.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class RunGroup:
         workflows: Sequence[Workflow] = (),
         durability: Literal["sync", "async", "exit"] = "async",
         put_away_after: float | None = None,
+        observers: "Sequence[Observer]" = (),
     ) -> None:
         """Make a group; nothing runs before it is entered.
 
@@ -84,6 +89,8 @@ class RunGroup:
             durability: When runs are saved; see `WorkflowCheckpointer`.
             put_away_after: Seconds after which a run that only waits for a human is left to the store, and its memory
                 given back; `send_event` and `bring_back` let it go on. None keeps it.
+            observers: Who is told what its runs do, beside those of their workflows: instances of
+                `anyio_workflows.abc.Observer`.
 
         Raises:
             WorkflowRuntimeError: An argument has a wrong value.
@@ -108,6 +115,11 @@ class RunGroup:
         self._put_away_after = put_away_after
         self._away: dict[str, Records] = {}
         self._bringing = anyio.Lock()
+        self._observers: Sequence[Observer] = ()
+        if observers:
+            from .watching import observers_of  # noqa: PLC0415  # loaded by those who observe
+
+            self._observers = observers_of(observers)
         self._store = store
         self._durability: Literal["sync", "async", "exit"] = durability
         self._checkpointers: dict[Workflow, Records] = {}
@@ -115,6 +127,7 @@ class RunGroup:
             self._checkpointer_of(workflow)
         self._block: AbstractAsyncContextManager[Self] | None = None
         self._tasks: TaskGroup | None = None
+        self._resources: ResourceBlock | None = None
         self._loop: EventLoopToken | None = None
         self._is_closing = False
         self._live: dict[str, WorkflowHandler] = {}
@@ -132,7 +145,7 @@ class RunGroup:
                 "a RunGroup is entered once; make a new one:\n    async with RunGroup() as runs:"
             )
         self._loop = current_token()
-        self._block = self._own_runs()
+        self._block = self._own_resources()
         return await self._block.__aenter__()
 
     async def __aexit__(
@@ -145,6 +158,15 @@ class RunGroup:
         """
         assert self._block is not None, "a block is left after it was entered"
         return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102  # a task group's, in effect
+
+    @asynccontextmanager
+    async def _own_resources(self) -> AsyncGenerator[Self, None]:
+        from .resource_block import ResourceBlock  # noqa: PLC0415  # loaded by those who have groups
+
+        # Around the runs: what they share is left when all of them have ended.
+        self._resources = ResourceBlock("this RunGroup")
+        async with self._resources, self._own_runs():
+            yield self
 
     @asynccontextmanager
     async def _own_runs(self) -> AsyncGenerator[Self, None]:
@@ -184,8 +206,8 @@ class RunGroup:
             handler._run.decide(Cancelled(reason))
 
     def start(
-        self, workflow: Workflow, start_event: StartEvent | None = None, **options: Any
-    ) -> WorkflowHandler:
+        self, workflow: Workflow[ResultT], start_event: StartEvent | None = None, **options: Any
+    ) -> WorkflowHandler[ResultT]:
         """Start a run that the group owns, and return its handler at once.
 
         It sees the context variables of the caller, whose cancellation does not touch it.
@@ -194,7 +216,7 @@ class RunGroup:
             workflow: What to run.
             start_event: What it starts with; or give its fields as keywords.
             **options: As for `Workflow.run`: fields of the start event, ``state``, ``run_id``, ``timeout``,
-                ``stream_buffer``.
+                ``stream_buffer``, ``observers``.
 
         Raises:
             WorkflowRuntimeError: The group was not entered, is being left, belongs to another event loop or has too
@@ -214,13 +236,17 @@ class RunGroup:
             )
         checkpointer = self._checkpointer_of(workflow)
         run = workflow.run if checkpointer is None else checkpointer.run
-        handler = run(start_event, **options)
+        if self._observers:
+            options["observers"] = (*self._observers, *options.get("observers", ()))
+        handler: WorkflowHandler[ResultT] = run(start_event, **options)
         self._take_in(handler, tasks, checkpointer)
         return handler
 
     def _take_in(self, handler: WorkflowHandler, tasks: TaskGroup, records: Records | None) -> None:
         if self._places is not None:
             handler._run.limit_by(self._places)
+        if handler._run.resources is not None:
+            handler._run.resources.group_block = self._resources
         handler._start("look it up in the RunGroup", is_detached=True)
         self._live[handler.run_id] = handler
         run = handler._run
@@ -248,14 +274,13 @@ class RunGroup:
             It may or may not have been brought back.
         """
         async with self._bringing:
-            handler = self._live.get(run_id)
-            if handler is not None and handler._run.is_put_away:
+            # Its end is known a little before the group has let go of it.
+            while (handler := self._live.get(run_id)) is not None and handler._run.is_put_away:
                 await handler._wait_for_end()
-                handler = self._live.get(run_id)
             records = self._away.get(run_id)
             if handler is None and records is not None:
                 tasks = self._open_tasks()
-                handler = await records.resume(run_id)
+                handler = await records.resume(run_id, observers=self._observers)
                 del self._away[run_id]
                 self._take_in(handler, tasks, records)
         return handler or self[run_id]
@@ -300,7 +325,8 @@ class RunGroup:
                 if status == "put_away":
                     self._away[info.run_id] = checkpointer
                 else:
-                    self._take_in(await checkpointer.resume(info.run_id), tasks, checkpointer)
+                    handler = await checkpointer.resume(info.run_id, observers=self._observers)
+                    self._take_in(handler, tasks, checkpointer)
 
     def _open_tasks(self) -> TaskGroup:
         if self._tasks is None:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskStatus
@@ -20,11 +20,19 @@ from .run import Run, current_run, waits_for
 from .stream import EventReader, EventStream
 from .worker import Parked
 
-if TYPE_CHECKING:  # loaded by programs that record
+if (
+    TYPE_CHECKING
+):  # the checkpoint is loaded by programs that record; before 3.13 only type checkers know defaults
+    import typing_extensions
+
     from .._checkpoint.document import Checkpoint
 
+    ResultT_co = typing_extensions.TypeVar("ResultT_co", covariant=True, default=Any)
+else:
+    ResultT_co = TypeVar("ResultT_co", covariant=True)
 
-class WorkflowHandler(Awaitable[Any]):
+
+class WorkflowHandler(Awaitable[ResultT_co]):
     """One run of a workflow, which does not run before it is told how.
 
     ``result = await handler`` runs it in the calling task. ``async with handler:`` runs it beside the body, which
@@ -75,7 +83,7 @@ class WorkflowHandler(Awaitable[Any]):
 
     # --- starting it
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[Any, Any, ResultT_co]:
         """Run it here, unless it is run elsewhere, and give the result.
 
         Raises:
@@ -91,7 +99,7 @@ class WorkflowHandler(Awaitable[Any]):
         """
         return self._result().__await__()
 
-    async def _result(self) -> Any:
+    async def _result(self) -> ResultT_co:
         run = self._run
         if self._loop is None:
             self._start("await it again")
@@ -101,9 +109,11 @@ class WorkflowHandler(Awaitable[Any]):
             await self._wait_for_end()
         if run.has_failed and run.body is not None and run.body.is_current:
             run.body.has_failure = True
-        return run.result()
+        return run.result()  # type: ignore[no-any-return]  # the graph has compared it with what is declared
 
-    async def serve(self, *, task_status: TaskStatus["WorkflowHandler"] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def serve(
+        self, *, task_status: TaskStatus["WorkflowHandler[ResultT_co]"] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
         """Run it in a task group of yours: ``handler = await task_group.start(workflow.run().serve)``.
 
         Raises:

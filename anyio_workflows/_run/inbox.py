@@ -26,25 +26,13 @@ _shared_limiters: RunVar[dict[Any, "anyio.CapacityLimiter"]] = RunVar("anyio_wor
 class Inbox(Desk):
     """The line of one step, its workers' tokens, and who stands in line for either."""
 
-    __slots__ = (
-        "_ahead",
-        "_first",
-        "_limiter",
-        "_receive",
-        "_send",
-        "holding",
-        "resumed",
-        "senders",
-        "shared",
-    )
+    __slots__ = ("_first", "_limiter", "_receive", "_send", "holding", "resumed", "senders", "shared")
 
     queued: int
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
         self._first: Delivery | None = None
-        self._ahead: list[Delivery] | None = None
-        """What comes after the first and before the channel, the next one last: deliveries that are retried."""
         self._send: MemoryObjectSendStream[Delivery] | None = None
         self._receive: MemoryObjectReceiveStream[Delivery] | None = None
         self._limiter: anyio.CapacityLimiter | None = None
@@ -73,23 +61,16 @@ class Inbox(Desk):
             self._send.send_nowait(delivery)
         self.queued += 1
 
-    def put_first(self, delivery: Delivery) -> None:
-        """Let *delivery* stand at the head of the line."""
-        if self._first is not None:
-            if self._ahead is None:
-                self._ahead = []
-            self._ahead.append(self._first)
-        self._first = delivery
-        self.queued += 1
-
     def take(self) -> Delivery | None:
-        """Return the oldest delivery, which leaves the line; None if there is none."""
+        """Return the delivery that is next, which leaves the line; None if there is none."""
         if self.queued == 0:
             return None
         self.queued -= 1
+        if self.retries:
+            return self.retries.popleft()
         delivery = self._first
         if delivery is not None:
-            self._first = self._ahead.pop() if self._ahead else None
+            self._first = None
             return delivery
         assert self._receive is not None, "only the first delivery in an empty line passes by the channel"
         return self._receive.receive_nowait()

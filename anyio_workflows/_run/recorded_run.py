@@ -2,20 +2,25 @@
 
 from collections.abc import Callable, Container
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._checkpoint.document import Checkpoint
 from .._checkpoint.history import Cut
 from .._checkpoint.recorded import RecordedLedger
+from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
-from .._ledger.outcome import Completed, Failed, Outcome
-from ..abc import CheckpointStore, RunInfo
+from .._ledger.outcome import Completed, Outcome
+from ..abc import CheckpointStore, RunInfo, record_id
 from . import log
+from .child import Host
 from .entries import Entries
 from .inbox import Inbox
 from .keeping import Durability, Keeper
 from .recording import Recording
 from .run import Run
+
+if TYPE_CHECKING:
+    from .workflow import Workflow  # which makes runs
 
 
 class RecordedRun(Run):
@@ -55,16 +60,28 @@ class RecordedRun(Run):
 
     def _note_cut(self, cut: Cut) -> None:
         self.entries.add(cut)
+        if self.watch is not None:
+            self.watch.checkpoint_taken(record_id(self.run_id, cut.sequence), cut.step)
         if self._keeper is not None:
             self._keeper.note(cut)
 
     # --- what a run leaves to be filled in
 
     def _new_ledger(self) -> Ledger:
+        kind: Callable[..., RecordedLedger] = RecordedLedger
+        if self.watch is not None:
+            from .watching_recorded import WatchedRecordedLedger  # noqa: PLC0415  # loaded by those who observe
+
+            kind = partial(WatchedRecordedLedger, self.watch)
         self._recorded: RecordedLedger = self.recording.ledger(
-            self.plan, self.stream.append, Inbox, self.run_id
+            self.plan, self.stream.append, Inbox, self._root_cause, kind=kind
         )
         return self._recorded
+
+    @property
+    def _root_cause(self) -> str:
+        """Names the run in the keys of its executions."""
+        return self.run_id
 
     def wall_clock(self) -> float:
         """Return seconds since the epoch, UTC, as the history of the run has them."""
@@ -73,8 +90,18 @@ class RecordedRun(Run):
     def _begin(self) -> None:
         super()._begin()
         delayed, self._recorded.delayed = self._recorded.delayed, []
+        now = self.wall_clock()
         for delivery, due in delayed:
-            self._delay(delivery, max(0.0, due - self.wall_clock()))
+            self._delay(delivery, due - now)  # below 0 if it is over: what was due first still goes first
+
+    def _child_maker(
+        self, host: Host, delivery: Delivery, key: str, workflow: "Workflow"
+    ) -> Callable[..., Run]:
+        from .recorded_child import RecordedChild, child_recording  # noqa: PLC0415  # which derives from this
+
+        recording = child_recording(self._recorded, delivery, key, workflow._current_notation())
+        cause = f"{delivery.record.key}/{key}"
+        return partial(RecordedChild, host=host, of=self, cause=cause, recording=recording)
 
     @property
     def _state_notes(self) -> RecordedLedger:
@@ -98,12 +125,13 @@ class RecordedRun(Run):
 
     def _is_published_later(self, outcome: Outcome) -> bool:
         has_saved_end = self._keeper is not None and self._keeper.has_saved_end
-        return self.saves_commits and not (isinstance(outcome, Completed) and has_saved_end)
+        is_unsaved = self.saves_commits and not (isinstance(outcome, Completed) and has_saved_end)
+        return is_unsaved or super()._is_published_later(outcome)
 
     # --- its place in a store
 
     async def _begin_keeping(self) -> None:
-        if self._make_keeper is None:
+        if self._make_keeper is None or self.has_failed:  # refused: it can still be resumed
             return
         self._keeper = keeper = self._make_keeper()
         self._recorded.holds = self.saves_commits = keeper.durability == "sync"
@@ -120,13 +148,17 @@ class RecordedRun(Run):
             if not self.task_ended_with(error):
                 raise
 
+    async def save_now(self) -> None:
+        """Save what has been noted by now."""
+        assert self._keeper is not None, "only a kept run saves"
+        await self._keeper.save()
+
     async def save_commit(self) -> bool:
         """Save the commit that was just made; False if the run is decided meanwhile."""
-        assert self._keeper is not None, "only a kept run saves"
         held = self._recorded.take_held()
         self.flush()  # what the execution has sent waits for no disk
         try:
-            await self._keeper.save()
+            await self.save_now()
         except Exception as error:  # noqa: BLE001  # whatever a store of the user's raises
             self._fail(error, None)
             return False
@@ -142,7 +174,6 @@ class RecordedRun(Run):
             self.failures.append(error)
             if isinstance(self.ledger.outcome, Completed) and not self._keeper.has_saved_end:
                 # The store will not know its result: nobody may believe that it does.
-                self.ledger.outcome = Failed(error)
-                self._error, self._traceback = error, error.__traceback__
+                self._fail_after_all(error)
             else:
                 log.error("%s: the store does not know how run %s ended", self.name, self.run_id, error=error)

@@ -4,18 +4,17 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
-from .._brief import brief
 from .._checkpoint.history import Cut, History
 from .._checkpoint.notation import Notation
 from .._checkpoint.recorded import RecordedLedger
 from .._checkpoint.restoring import restore
 from .._checkpoint.snapshot import Snapshot
 from .._errors import CheckpointError
-from .._events import Event, ResumeDivergedEvent, StopEvent
+from .._events import Event, StopEvent
 from .._ledger.delivery import Desk
 from .._ledger.plan import Plan
 from .._ledger.state import RunState
-from . import log
+from .diverging import telling
 
 Keeps: TypeAlias = Callable[[Cut], bool]
 
@@ -37,30 +36,32 @@ class Recording:
 
     __slots__ = ("history", "notation", "start")
 
-    def __init__(self, notation: Notation, start: Start | None = None, *, first: int = 0) -> None:
+    def __init__(
+        self,
+        notation: Notation,
+        start: Start | None = None,
+        *,
+        first: int = 0,
+        history: History | None = None,
+    ) -> None:
         self.notation: Notation = notation
         self.start: Start | None = start
-        self.history: History = History(
+        self.history: History = history or History(
             time.time, start.snapshot.document() if start is not None else None, first=first
         )
 
     def ledger(
-        self, plan: Plan, publish: Callable[[Event], None], desk: Callable[..., Desk], run_id: str
+        self,
+        plan: Plan,
+        publish: Callable[[Event], None],
+        desk: Callable[..., Desk],
+        run_id: str,
+        *,
+        kind: Callable[..., RecordedLedger] = RecordedLedger,
     ) -> RecordedLedger:
-        """Return a ledger that notes what it does."""
-
-        def say(event: Event) -> None:
-            publish(event)
-            if isinstance(event, ResumeDivergedEvent):
-                log.warning(
-                    "%s: run %s: step %s has not sent %s again; it stays delivered",
-                    plan.name,
-                    run_id,
-                    event.step_name,
-                    brief(event.event),
-                )
-
-        return RecordedLedger(plan, say, desk, self.notation.converter, history=self.history, run_id=run_id)
+        """Return a ledger, of that *kind*, that notes what it does."""
+        say = telling(publish, plan.name, lambda: run_id)
+        return kind(plan, say, desk, self.notation.converter, history=self.history, run_id=run_id)
 
     def check_stop(self) -> None:
         """Raise `CheckpointError` if what the run is said to have ended with ends no run."""

@@ -7,11 +7,12 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from .._brief import brief
 from .._declare.retry import RetryPolicy
 from .._errors import WorkflowRuntimeError
 from .._ledger.delivery import Delivery
@@ -19,7 +20,8 @@ from .._ledger.delivery import Delivery
 if TYPE_CHECKING:
     import tenacity
 
-_drawing = Lock()
+_drawing = RLock()
+
 _ATTEMPTS = 3
 """By default."""
 
@@ -33,7 +35,23 @@ def next_delay(policy: RetryPolicy, delivery: Delivery, error: Exception, run_id
     try:
         return _next_delay(policy, delivery, error, run_id)
     except Exception as mistake:
+        if _has_led_to(mistake, error):  # whoever follows the causes would go round in circles
+            raise
         raise mistake from error
+
+
+def _has_led_to(mistake: BaseException, error: BaseException) -> bool:
+    """Whether *mistake* is *error* or one of those that it was raised from, as ``state.outcome.result()`` raises."""
+    seen: set[int] = set()
+    to_look_at: list[BaseException | None] = [error]
+    while to_look_at:
+        one = to_look_at.pop()
+        if one is mistake:
+            return True
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            to_look_at += [one.__cause__, one.__context__]
+    return False
 
 
 def _next_delay(policy: RetryPolicy, delivery: Delivery, error: Exception, run_id: str) -> float | None:
@@ -61,10 +79,15 @@ def _state(delivery: Delivery, error: Exception) -> "tenacity.RetryCallState":
 
 
 def _checked(seconds: Any, delivery: Delivery) -> float:
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < math.inf:
-        return seconds
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        try:
+            given = float(seconds)
+        except OverflowError:  # an int that is larger than any float
+            given = math.inf
+        if 0 <= given < math.inf:
+            return given
     raise WorkflowRuntimeError(
-        f"the wait= of the retry_policy of step {delivery.desk.node.name!r} gave {seconds!r}; "
+        f"the wait= of the retry_policy of step {delivery.desk.node.name!r} gave {brief(seconds)}; "
         f"give a number of seconds, 0 or more"
     )
 

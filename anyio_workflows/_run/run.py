@@ -3,19 +3,24 @@
 import math
 import random
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Coroutine, Mapping
+from contextvars import Context as ContextVars
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import attrs
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from .._brief import brief
 from .._errors import (
     WorkflowStalledError,
     WorkflowTimeoutError,
 )
 from .._events import (
     Event,
+    StartEvent,
     StepState,
     StepStateChanged,
     StopEvent,
@@ -26,15 +31,17 @@ from .._ledger.descending import DescendingLedger
 from .._ledger.ledger import Ledger, stop_result
 from .._ledger.matching import MatchingLedger
 from .._ledger.outcome import Cancelled, Completed, Failed, Outcome, TimedOut
-from .._ledger.plan import Plan
-from .._ledger.report import MOST_LINES
+from .._ledger.plan import Node, Plan
+from .._ledger.report import MOST_LINES, StallReport
 from .._ledger.state import RunState
 from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
 from .attempts import BY_ITS_TASK, Attempts, elapsed
 from .body import Body
+from .child import ForwardedStream, Host
 from .clock import Clock
 from .context import Context, ThreadContext
+from .diverging import telling
 from .ending import error_of, last_event, note_where
 from .inbox import Inbox
 from .places import Places
@@ -42,8 +49,11 @@ from .store import SharedState, StateNotes
 from .stream import EventStream
 from .worker import Execution, Parked, Worker
 
-if TYPE_CHECKING:  # loaded by programs that record
-    from .._checkpoint.document import Checkpoint
+if TYPE_CHECKING:
+    from .._checkpoint.document import Checkpoint  # loaded by programs that record
+    from .resources import RunResources  # loaded by programs that declare resources
+    from .watching import Watch  # loaded by programs that observe
+    from .workflow import Workflow  # which makes runs
 
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
 """The run that the current task works for, its child tasks included."""
@@ -71,18 +81,23 @@ class Run(Attempts):
         "_shared_state",
         "_start_event",
         "_state",
+        "_tells_steps",
         "_traceback",
         "awaits",
         "body",
+        "children",
         "failures",
         "has_ended",
+        "host",
         "is_open",
         "on_waiting_for_human",
         "parent",
         "plan",
+        "resources",
         "rests",
         "stream",
         "was_awaited",
+        "watch",
     )
 
     active: int
@@ -91,7 +106,7 @@ class Run(Attempts):
     saves_commits: bool
     spawned: int
 
-    def __init__(  # a line for each thing it knows
+    def __init__(  # noqa: PLR0915  # a line for each thing it knows
         self,
         plan: Plan,
         start_event: Event | None,
@@ -102,16 +117,25 @@ class Run(Attempts):
         stream_buffer: int | None,
         places: tuple[Places, ...] = (),
         is_verbose: bool = False,
+        watch: "Watch | None" = None,
+        host: Host | None = None,
     ) -> None:
         self.plan: Plan = plan
         self._run_id = run_id
-        self.stream: EventStream = EventStream(stream_buffer)
+        self.watch: Watch | None = watch
+        """Who is told what it does."""
+        self.host: Host | None = host
+        """The execution of another run that this one is a part of."""
+        self.children: list[Run] | None = None
+        """Runs that are part of executions of this one."""
+        self.stream: EventStream = self._new_stream(stream_buffer)
         self.on_waiting_for_human: Callable[[], None] | None = None
         """Called when it has come to rest and only a human can let it go on."""
         self.rests: int = 0
         """How often it has come to rest."""
         super().__init__(self._new_ledger())
-        self.is_traced = is_verbose
+        self.is_traced = is_verbose or watch is not None or self.turnstile is not None
+        self._tells_steps = is_verbose
         self.is_verbose: bool = is_verbose
         self.failures: list[BaseException] = []
         self.is_open: bool = False
@@ -124,6 +148,7 @@ class Run(Attempts):
         """The run that this one is nested in."""
         self.awaits: list[Run] | None = None
         """Runs that this one's tasks wait for, those nested in it included."""
+        self.resources: RunResources | None = None if plan.resources is None else plan.resources.of(self)
         self.body: Body | None = None
         """The body of its ``async with``, if it is run beside one."""
         self.was_awaited: bool = False
@@ -167,7 +192,7 @@ class Run(Attempts):
 
     # --- the scope
 
-    async def drive(self) -> None:
+    def drive(self) -> Coroutine[Any, Any, None]:
         """Run to the outcome in the calling task, which is the first worker.
 
         Raises nothing but the caller's own cancellation: the outcome is kept.
@@ -175,6 +200,9 @@ class Run(Attempts):
         Cancellation:
             Decides the run, unless it is decided; every task of it is cancelled and awaited.
         """
+        return self._drive() if self.resources is None else self.resources.drive(self._drive)
+
+    async def _drive(self) -> None:
         self._known_requests = cancel_requests()
         context = copy_context()
         context.run(current_run.set, self)
@@ -203,7 +231,11 @@ class Run(Attempts):
             )  # by a fault of a backend's; mostly it is decided
             try:
                 if not self.is_torn_down:
-                    await self._finish_keeping()  # noqa: ASYNC102  # shielded and bounded there
+                    try:
+                        if self.resources is not None:
+                            await self.resources.close()  # noqa: ASYNC102  # shielded and bounded there
+                    finally:
+                        await self._finish_keeping()  # noqa: ASYNC102  # shielded and bounded there
             finally:
                 self._close()
         # The run's own scope has swallowed what it cancelled; what the caller was cancelled with meanwhile
@@ -260,6 +292,8 @@ class Run(Attempts):
             place.wake()
         if self.is_verbose:
             log.info("%s: run %s has ended: %s", self.name, self.run_id, type(self.ledger.outcome).__name__)
+        if self.watch is not None:
+            self.watch.run_ended(self.ledger.outcome, self._error)
 
     def limit_by(self, places: Places) -> None:
         """Let the run wait for a place among *places* first."""
@@ -267,7 +301,14 @@ class Run(Attempts):
 
     def prepare(self, parent: "Run | None") -> None:
         """Take the start event in, so that it comes before any other, and note the run this one is nested in."""
-        self._take_in_start()
+        if self.watch is not None:
+            self.watch.run_started(self.run_id, self.name, None if parent is None else parent.run_id)
+        try:
+            self._take_in_start()
+        except BaseException as error:
+            if self.watch is not None:  # whoever was told of its start is told of its end
+                self.watch.run_ended(Failed(error), error)
+            raise
         self.parent = parent
         if parent is not None:
             parent.note_await(self)
@@ -363,6 +404,28 @@ class Run(Attempts):
         else:
             self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, elapsed(delivery)))
 
+    def refuse(self, error: Exception) -> None:
+        """Let the run fail before it begins; a store that has it keeps it as it was."""
+        if self.ledger.outcome is None:  # one that had completed before a resume needs nothing
+            self._fail(error, None)
+
+    def resource_failed(self, error: BaseException) -> None:
+        """Take note of a resource that has ended by itself, or could not be left."""
+        if isinstance(self.ledger.outcome, Completed):
+            self.failures.append(error)
+            self._fail_after_all(error)
+        else:
+            self._fail(error, None)
+            if self._error is not error:
+                log.error("%s: a resource of run %s failed", self.name, self.run_id, error=error)
+
+    def _fail_after_all(self, error: BaseException) -> None:
+        """Turn the success, which nobody has been told of yet, into a failure: the run could not be ended."""
+        self.ledger.outcome = Failed(error)
+        self._error, self._traceback = error, error.__traceback__
+        if self.body is not None:
+            self.body.run_failed()
+
     def notice_cancellation(self) -> None:
         """Decide the run if a scope around it is cancelled; asked in a task of the run."""
         # A request past AnyIO may be a step's own, of a timeout of asyncio's: that shows when the step has ended.
@@ -392,6 +455,8 @@ class Run(Attempts):
             self._is_idle = False
             if self._clock is not None:
                 self._clock.go_on()
+            if self.host is not None:
+                self.host.goes_on()
 
     def rest(self) -> None:
         """Find out whether a run in which nothing runs waits for something, or has stalled."""
@@ -400,22 +465,55 @@ class Run(Attempts):
         self.flush()
         if self.active or self.may_get_token():
             return
-        awaits_human = self.ledger.awaits_human
-        if awaits_human or self.ledger.has_open_waits or (self.body is not None and self.body.is_outside):
+        awaits_human = self.awaits_human
+        if awaits_human or self.has_open_waits or (self.body is not None and self.body.is_outside):
             if awaits_human and self._clock is not None:
                 self._clock.stop()
             if not self._is_idle:
                 self._is_idle = True
-                self.stream.append(WorkflowIdleEvent(report=self.ledger.report(most=MOST_LINES)))
+                self.stream.append(WorkflowIdleEvent(report=self._report(MOST_LINES)))
                 self.rests += 1
                 self._cut_if_new()
-                if awaits_human and self.on_waiting_for_human is not None and not self.ledger.has_timed_waits:
+                if awaits_human and self.on_waiting_for_human is not None and not self.has_timed_waits:
                     self.on_waiting_for_human()
+                if self.host is not None:
+                    self.host.rests()
             return
         if self._is_cancelled():
             self.decide(Cancelled(BY_ITS_TASK))
             return
-        self._fail(WorkflowStalledError(self.name, self.ledger.report()), None)
+        self._fail(WorkflowStalledError(self.name, self._report()), None)
+
+    def _report(self, most: int | None = None) -> StallReport:
+        """Say what the run is left with, its children included."""
+        report = self.ledger.report(most)
+        for child in self.children or ():
+            below = child._report(most)
+            report = attrs.evolve(
+                report,
+                collections=(*report.collections, *below.collections),
+                pending=(*report.pending, *below.pending),
+                waits=(*report.waits, *below.waits),
+                unconsumed=(*report.unconsumed, *below.unconsumed),
+                is_waiting_for_human=report.is_waiting_for_human or below.is_waiting_for_human,
+                unnamed=report.unnamed + below.unnamed,
+            )
+        return report
+
+    @property
+    def awaits_human(self) -> bool:
+        """Whether a human may still answer, one of its children included."""
+        return self.ledger.awaits_human or any(child.awaits_human for child in self.children or ())
+
+    @property
+    def has_open_waits(self) -> bool:
+        """Whether an execution waits for an event, one of its children included."""
+        return self.ledger.has_open_waits or any(child.has_open_waits for child in self.children or ())
+
+    @property
+    def has_timed_waits(self) -> bool:
+        """Whether one of them goes on without the event after some time."""
+        return self.ledger.has_timed_waits or any(child.has_timed_waits for child in self.children or ())
 
     def put_away(self, rests: int) -> None:
         """Leave the run to its store, if it still rests as it did when *rests* was counted."""
@@ -430,7 +528,10 @@ class Run(Attempts):
     # --- what is outside
 
     def send_from_outside(self, event: Event, step: str | None) -> None:
-        """Route an event that comes from outside the run."""
+        """Route an event that comes from outside the run: to a child, if it means nothing here and something there."""
+        if step is None and self.children and (receiver := self._receiver(event)) is not self:
+            receiver.send_from_outside(event, None)
+            return
         if self.ledger.emit(event, step, source="the handler"):
             self.decide(Completed(event))  # type: ignore[arg-type]  # emit says that it is a StopEvent
         elif self.has_begun:
@@ -441,6 +542,22 @@ class Run(Attempts):
         """Return the inbox of the step called *step*."""
         inbox: Inbox = self.ledger.desk(self.plan.node(step).index)
         return inbox
+
+    def _takes(self, event: Event) -> bool:
+        """Whether a step accepts *event* now, or an execution waits for it; or it ends the run."""
+        route = self.plan.route(event, source="the handler")
+        return bool(route.targets) or route.is_stop or self.ledger.is_awaited(event)
+
+    def _receiver(self, event: Event) -> "Run":
+        """Return who *event* is for: this run, or one of its children if only that can do something with it."""
+        if self._takes(event):
+            return self
+        for child in self.children or ():
+            if child.ledger.outcome is None:
+                receiver = child._receiver(event)
+                if receiver is not child or child._takes(event) or type(event) in child.plan.graph.events:
+                    return receiver
+        return self
 
     def body_parks(self) -> None:
         """The body's task waits for the run: it is no reason to wait for it any more."""
@@ -457,39 +574,143 @@ class Run(Attempts):
 
     def trace(self) -> None:
         """Write each execution to the stream from now on."""
-        self.is_traced = True
+        self.is_traced = self._tells_steps = True
 
-    def traced(self, delivery: Delivery, state: StepState, output: object) -> None:
-        """Write the beginning or end of an execution to the stream, and to the log if the workflow is verbose."""
+    def begins(self, delivery: Delivery, worker: Worker) -> ContextVars:
+        """Tell that an execution begins; return the context variables for its body."""
+        context = self.base_context.copy()
+        if self._tells_steps:
+            which = "" if delivery.attempt == 1 else f", attempt {delivery.attempt}"
+            self._tell_step(delivery, StepState.RUNNING, None, f"begins{which}")
+        if self.watch is not None:
+            self.watch.attempt_started(delivery, worker, context)
+        return context
+
+    def ends(self, delivery: Delivery, output: object) -> None:
+        """Tell that an execution ends; those who observe are told by the ledger, when it is committed."""
+        if self._tells_steps:
+            result = None if output is None else type(output).__name__
+            self._tell_step(
+                delivery, StepState.NOT_RUNNING, result, f"gave {result}" if result else "returned"
+            )
+
+    def _raised(self, delivery: Delivery, error: BaseException) -> None:
+        """Tell that an execution ends by *error*, whatever follows from that."""
+        was_cancelled = isinstance(error, anyio.get_cancelled_exc_class()) and (
+            delivery.is_cancelled or self.ledger.outcome is not None or self._is_cancelled()
+        )
+        if self._tells_steps:
+            how = (
+                "was cancelled" if was_cancelled else f"failed in attempt {delivery.attempt} ({brief(error)})"
+            )
+            self._tell_step(delivery, StepState.NOT_RUNNING, None, how)
+        if self.watch is not None:
+            self.watch.attempt_failed(delivery, error, was_cancelled=was_cancelled)
+
+    def _tell_step(
+        self, delivery: Delivery, state: StepState, output_event_name: str | None, how: str
+    ) -> None:
+        """Write it to the stream, and to the log if the workflow is verbose."""
         step, given = delivery.desk.node.name, type(delivery.event).__name__
-        result = None if output is None else type(output).__name__
         self.stream.append(
             StepStateChanged(
-                name=step,
+                name=delivery.desk.node.name,
                 step_state=state,
                 worker_id=str(delivery.number),
                 input_event_name=given,
-                output_event_name=result,
+                output_event_name=output_event_name,
             )
         )
         if self.is_verbose:
-            how = "begins" if state is StepState.RUNNING else f"gave {result}" if result else "returned"
             log.info("%s: step %s %s, at %s", self.name, step, how, given)
+
+    def call_with_resources(
+        self, node: Node, execution: Execution | None, delivery: Delivery
+    ) -> Coroutine[Any, Any, Any]:
+        """Make what the step is given, and call it."""
+        assert self.resources is not None, "a step with resources makes its run have some"
+        return self.resources.call(node, execution, delivery.event)
 
     def make_execution(self, delivery: Delivery, worker: Worker) -> Execution:
         """Return the context for *delivery*, of the kind that its step can use."""
         kind = Context if delivery.desk.node.is_async else ThreadContext
         return kind(self, delivery, worker, self)
 
+    # --- runs that are part of it
+
+    async def run_child(
+        self,
+        execution: Execution,
+        workflow: "Workflow",
+        start_event: StartEvent | None,
+        *,
+        key: str,
+        name: str,
+        options: Mapping[str, Any],
+    ) -> Any:
+        """Run *workflow* as a part of *execution*, and return its result; raises what it ends with.
+
+        Args:
+            execution: Of a step of this run.
+            workflow: What to run.
+            start_event: What it starts with; or its fields are among the *options*.
+            key: By which the child is found when the execution runs again.
+            name: What it is called in what it says.
+            options: As for `Workflow.run`.
+        """
+        delivery = execution._delivery
+        made = None if delivery.record is None else delivery.record.made
+        if made is not None and key in made.children:
+            await checkpoint()
+            return stop_result(made.children[key])
+        host = Host(self, execution, name)
+        run_id = f"{self.run_id}/{delivery.number}/{name}"
+        options = {**options, "run_id": run_id}
+        if self.watch is not None:
+            options["observers"] = self.watch.observers
+        child = workflow._new_run(start_event, options, self._child_maker(host, delivery, key, workflow))
+        child.is_traced = self.is_traced
+        if self.children is None:
+            self.children = []
+        self.children.append(child)
+        try:
+            child.prepare(self)
+            await child.drive()
+        finally:
+            self.children.remove(child)
+            host.goes_on()
+        outcome = child.ledger.outcome
+        if made is not None and isinstance(outcome, Completed):
+            made.children[key] = outcome.event
+        return child.result()
+
+    def _child_maker(
+        self,
+        host: Host,
+        delivery: Delivery,  # noqa: ARG002
+        key: str,  # noqa: ARG002
+        workflow: "Workflow",  # noqa: ARG002
+    ) -> "Callable[..., Run]":
+        """Return what makes the child *key* of *delivery*."""
+        return partial(Run, host=host)
+
     # --- what a run that is recorded fills in
 
+    def _new_stream(self, limit: int | None) -> EventStream:
+        if self.host is not None:
+            return ForwardedStream(self.host, self.run_id, self.watch)
+        return EventStream(limit) if self.watch is None else self.watch.stream(limit)
+
     def _new_ledger(self) -> Ledger:
-        kind: type[Ledger] = Ledger
+        if self.watch is not None:
+            return self.watch.ledger(self.plan, self._publisher(), Inbox)
         if self.plan.has_retries:
-            kind = MatchingLedger
-        elif self.plan.has_lineage:
-            kind = DescendingLedger
+            return MatchingLedger(self.plan, self._publisher(), Inbox)
+        kind = DescendingLedger if self.plan.has_lineage else Ledger
         return kind(self.plan, self.stream.append, Inbox)
+
+    def _publisher(self) -> Callable[[Event], None]:
+        return telling(self.stream.append, self.plan.name, lambda: self.run_id)
 
     def wall_clock(self) -> float:
         """Return seconds since the epoch, UTC."""
@@ -510,9 +731,9 @@ class Run(Attempts):
     def _note_decision(self) -> None:
         """The run is decided."""
 
-    def _is_published_later(self, outcome: Outcome) -> bool:  # noqa: ARG002
-        """Whether *outcome* is on the stream only when it is on disk."""
-        return False
+    def _is_published_later(self, outcome: Outcome) -> bool:
+        """Whether *outcome* is on the stream only at the end: a resource that is still to be left may change it."""
+        return isinstance(outcome, Completed) and self.resources is not None and self.resources.is_holding
 
     async def _begin_keeping(self) -> None:
         """Put the run into its store, before its first step begins, and have further cuts saved."""

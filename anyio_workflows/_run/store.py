@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
+from .._brief import brief
 from .._errors import WorkflowRuntimeError
 from .._ledger.delivery import Delivery
 from .._ledger.state import MISSING, Draft, RunState
@@ -22,6 +23,9 @@ class StateNotes(Protocol):
 
     def state_changed(self, delivery: Delivery, state: RunState, names: set[str] | None) -> None:
         """Note that these top-level keys or fields may have changed; None for any."""
+
+    def undo_change(self, state: RunState) -> None:
+        """Make *state* again what was last noted."""
 
     def earlier_state(self, delivery: Delivery) -> RunState | None:
         """Return what the next change of *delivery* started from in an earlier attempt; None if it is new."""
@@ -73,7 +77,11 @@ class SharedState:
             return False
         how()
         if notes is not None:
-            notes.state_changed(execution._delivery, self.state, names)
+            try:
+                notes.state_changed(execution._delivery, self.state, names)
+            except BaseException:  # it cannot be written down
+                notes.undo_change(self.state)
+                raise
         return True
 
     def release(self) -> None:
@@ -103,6 +111,7 @@ class EditBlock(Generic[StateT]):
         except BaseException:
             shared.release()
             raise
+        self._store._note("begins to edit the state")
         return self._draft.view  # type: ignore[no-any-return]
 
     async def __aexit__(
@@ -111,12 +120,18 @@ class EditBlock(Generic[StateT]):
         draft, shared = self._draft, self._store._shared
         assert draft is not None, "a block is left after it was entered"
         try:
-            names = draft.touched if shared.notes is not None else None
+            is_told = shared.notes is not None or self._store._crew.turnstile is not None
+            names = draft.touched if is_told else None
+            self._store._note(_edited(names) if kind is None else "gives up editing the state")
             # A block that raised changed nothing, before a cut as now: what is matched is the next one that ends.
             if kind is not None or not shared.change(self._store._execution, draft.commit, names):
                 draft.discard()
         finally:
             shared.release()
+
+
+def _edited(names: set[str] | None) -> str:
+    return "has edited the state" + (f": {', '.join(sorted(names))}" if names else "")
 
 
 class StateStore(Generic[StateT]):
@@ -139,7 +154,12 @@ class StateStore(Generic[StateT]):
                 f"ctx.store was used after its execution of step "
                 f"{self._execution._delivery.desk.node.name!r} had ended; use it while the step runs"
             )
-        await self._crew.hop()
+        await self._crew.hop(self._execution)
+
+    def _note(self, what: str) -> None:
+        """Tell what explores the run, if it is explored."""
+        if self._crew.turnstile is not None:
+            self._crew.turnstile.note(what)
 
     async def _begin_change(self) -> None:
         await self._look()
@@ -158,7 +178,10 @@ class StateStore(Generic[StateT]):
             Nothing has happened.
         """
         await self._look()
-        return self._shared.state.get(path, default)
+        value = self._shared.state.get(path, default)
+        if self._crew.turnstile is not None:
+            self._note(f"reads {path} = {brief(value)}")
+        return value
 
     async def set(self, path: str, value: Any) -> None:
         """Put *value* at *path*; mappings on the way are made as needed.
@@ -175,6 +198,8 @@ class StateStore(Generic[StateT]):
         try:
             first = path.partition(".")[0]
             self._change(lambda: self._shared.state.set(path, value), {first})
+            if self._crew.turnstile is not None:
+                self._note(f"writes {path} = {brief(value)}")
         finally:
             self._shared.release()
 
@@ -185,6 +210,7 @@ class StateStore(Generic[StateT]):
             Nothing has happened.
         """
         await self._look()
+        self._note("reads the state")
         return self._shared.state.get_state()  # type: ignore[no-any-return]
 
     async def set_state(self, state: StateT) -> None:
@@ -200,6 +226,7 @@ class StateStore(Generic[StateT]):
         await self._begin_change()
         try:
             self._change(lambda: self._shared.state.set_state(state), None)
+            self._note("writes the whole state")
         finally:
             self._shared.release()
 
@@ -215,6 +242,7 @@ class StateStore(Generic[StateT]):
         await self._begin_change()
         try:
             self._change(self._shared.state.clear, None)
+            self._note("clears the state")
         finally:
             self._shared.release()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import anyio
-from anyio.lowlevel import RunVar
+from anyio.lowlevel import RunVar, checkpoint_if_cancelled
 
 _unbounded: RunVar["anyio.CapacityLimiter"] = RunVar("anyio_workflows_unbounded")
 
@@ -24,7 +24,8 @@ async def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     already said how many there may be.
 
     Cancellation:
-        A thread cannot be cancelled: the caller goes on when the function has returned.
+        A thread cannot be cancelled: the caller is left when the function has returned, and its result is thrown
+        away.
     """
     try:
         limiter = _unbounded.get()
@@ -33,7 +34,14 @@ async def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         _unbounded.set(limiter)
     from anyio import to_thread  # noqa: PLC0415  # see the module's docstring
 
-    return await to_thread.run_sync(function, *arguments, limiter=limiter)
+    result = await to_thread.run_sync(function, *arguments, limiter=limiter)
+    await checkpoint_if_cancelled()  # or a step that takes longer than its timeout would have succeeded
+    return result
+
+
+async def run_here(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call *function* in the event loop itself and return what it returns, for a run that is explored."""
+    return function(*arguments)
 
 
 def in_event_loop(call: Callable[..., ResultT], *arguments: Any) -> ResultT:

@@ -3,21 +3,28 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from .._brief import brief
+from .._declare.results import declared_result
+from .._declare.step import StepDeclaration
 from .._declare.workflow import DeclaredWorkflow
 from .._errors import WorkflowRuntimeError, WorkflowValidationError
 from .._events import Event, StartEvent, StopEvent
 from .._graph.model import Graph, build_graph
 from .._ledger.plan import Node, Plan
 from .._ledger.state import RunState
-from .handler import WorkflowHandler
+from .executors import InExecutor
+from .handler import ResultT_co, WorkflowHandler
 from .places import Places
 from .run import Run
 
-if TYPE_CHECKING:  # loaded by programs that record
+if TYPE_CHECKING:  # loaded by programs that record, observe, or declare resources
     from .._checkpoint.notation import Notation
+    from .._observer import Observer
+    from .resources import WorkflowResources
+    from .watching import Watch
 
 
 RunT = TypeVar("RunT", bound=Run)
@@ -30,7 +37,7 @@ class _Unset(Enum):
 _UNSET: Final = _Unset.UNSET
 
 
-class Workflow(DeclaredWorkflow):
+class Workflow(DeclaredWorkflow, Generic[ResultT_co]):
     """Steps that are wired by the events they accept and return.
 
     Derive from it, and decorate methods with `step`::
@@ -44,10 +51,14 @@ class Workflow(DeclaredWorkflow):
         result = await Greeting().run(name="world")
 
     One instance may serve any number of runs at once, also in several event loops.
+
+    ``class Greeting(Workflow[str])`` says what its runs give, to type checkers: the type of the ``result``, or the
+    subclass of `StopEvent` that they end with.
     """
 
     _plan: Plan | None = None
     _notation: "Notation | None" = None
+    _resources: "WorkflowResources | None" = None
 
     def __init__(
         self,
@@ -58,6 +69,7 @@ class Workflow(DeclaredWorkflow):
         workflow_name: str | None = None,
         skip_graph_checks: Collection[str] | None = None,
         extra_events: Sequence[type[Event]] = (),
+        observers: "Sequence[Observer]" = (),
     ) -> None:
         """Validate the graph.
 
@@ -69,10 +81,12 @@ class Workflow(DeclaredWorkflow):
             workflow_name: Name for messages; by default that of the class.
             skip_graph_checks: Mistakes to allow: ``"reachability"``, ``"terminal_event"``, ``"dead_end"``.
             extra_events: Event classes that no annotation names but that are sent.
+            observers: Who is told what its runs do: instances of `anyio_workflows.abc.Observer`.
 
         Raises:
             WorkflowConfigurationError: Among the mistakes is one of the start or stop event.
             WorkflowValidationError: The steps do not fit together; all mistakes are named.
+            WorkflowRuntimeError: An argument has a wrong value.
         """
         check_seconds("timeout", timeout)
         if num_concurrent_runs is not None:
@@ -81,6 +95,11 @@ class Workflow(DeclaredWorkflow):
         self._verbose = verbose
         self._skip_graph_checks = frozenset(skip_graph_checks or ())
         self._extra_events = tuple(extra_events)
+        self._observers: Sequence[Observer] = ()
+        if observers:
+            from .watching import observers_of  # noqa: PLC0415  # loaded by those who observe
+
+            self._observers = observers_of(observers)
         self._workflow_name = workflow_name or type(self).__qualname__.rpartition("<locals>.")[2]
         what = f"num_concurrent_runs of {self._workflow_name}"
         self._places = (Places(num_concurrent_runs, what),) if num_concurrent_runs is not None else ()
@@ -112,6 +131,10 @@ class Workflow(DeclaredWorkflow):
         """Every event class that is known."""
         return self.graph.events
 
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        """Show its graph in a notebook."""
+        return self.graph._repr_mimebundle_(**options)
+
     def validate(self) -> None:
         """Look for mistakes in the declaration; done when it is constructed, and at `run` if steps were added.
 
@@ -127,6 +150,7 @@ class Workflow(DeclaredWorkflow):
             declarations,
             skip_graph_checks=self._skip_graph_checks,
             extra_events=self._extra_events,
+            result=declared_result(type(self), Workflow),
         )
         state_types = {step.state_type for step in declarations if step.state_type is not None}
         if len(state_types) > 1:
@@ -136,11 +160,52 @@ class Workflow(DeclaredWorkflow):
                 workflow=self._workflow_name,
             )
         state_type = next(iter(state_types), None)
-        nodes = tuple(
-            Node(index, step, step.function.__get__(self) if step.is_method else step.function)
-            for index, step in enumerate(declarations)
-        )
-        self._plan = Plan(self._workflow_name, graph, nodes, state_type)
+        nodes = tuple(Node(index, step, self._call_of(step)) for index, step in enumerate(declarations))
+        self._plan = Plan(self._workflow_name, graph, nodes, state_type, self._planned_resources(nodes))
+
+    def _planned_resources(self, nodes: Sequence[Node]) -> Any:
+        if not any(node.resources for node in nodes):
+            return None
+        from .resources import planned  # noqa: PLC0415  # loaded by programs that declare resources
+
+        return planned(nodes, self._own_resources())
+
+    def _own_resources(self) -> "WorkflowResources":
+        from .resources import WorkflowResources  # noqa: PLC0415  # loaded by programs that declare resources
+
+        if self._resources is None:
+            self._resources = WorkflowResources()
+        return self._resources
+
+    async def __aenter__(self) -> Self:
+        """Let managed resources of ``scope="workflow"`` live until the block is left, in this event loop.
+
+        They are made when a step first needs them. A workflow without such resources need not be entered. In a
+        `RunGroup` they live as long as that, unless the workflow was entered.
+
+        Raises:
+            WorkflowRuntimeError: It was entered in this event loop already.
+        """
+        self._current_plan()
+        await self._own_resources().enter(self._workflow_name)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Wait for the runs that use its resources, and leave these, the last one first.
+
+        An exception in the body cancels those runs. A resource that ends by itself cancels the body; what it failed
+        with, there or when it was left, is raised, unless the body has raised: then it is in a note and in the log.
+
+        Cancellation:
+            Cancels the runs. The resources are left, shielded, for half a minute each at most.
+        """
+        return await self._own_resources().leave(kind, error, traceback)  # noqa: ASYNC102  # shielded there
+
+    def _call_of(self, step: StepDeclaration) -> Callable[..., Any]:
+        call = step.function.__get__(self) if step.is_method else step.function
+        return call if step.executor is None else InExecutor(step, call)
 
     def _current_plan(self) -> Plan:
         if "_plan_version" not in self.__dict__:
@@ -175,8 +240,9 @@ class Workflow(DeclaredWorkflow):
         timeout: float | _Unset | None = _UNSET,
         stream_buffer: int | None = None,
         checkpoints: bool = False,
+        observers: "Sequence[Observer]" = (),
         **fields: Any,
-    ) -> WorkflowHandler:
+    ) -> WorkflowHandler[ResultT_co]:
         """Return a run, not yet started: await it, enter it, or give it to a task group or a `RunGroup`.
 
         Args:
@@ -188,6 +254,7 @@ class Workflow(DeclaredWorkflow):
             stream_buffer: Events that its stream keeps; by default all, for as long as the handler lives.
             checkpoints: Record it, so that `WorkflowHandler.checkpoint` can cut it at any moment. What it notes is kept
                 in memory; `WorkflowCheckpointer` keeps its checkpoints as well, and has a store.
+            observers: Who is told what it does, beside the workflow's own.
             **fields: Fields of the start event.
 
         Raises:
@@ -196,7 +263,13 @@ class Workflow(DeclaredWorkflow):
             WorkflowValidationError: Steps were added that do not fit, or with *checkpoints* a field of an event or of
                 the state cannot be written down.
         """
-        options = {"state": state, "run_id": run_id, "timeout": timeout, "stream_buffer": stream_buffer}
+        options = {
+            "state": state,
+            "run_id": run_id,
+            "timeout": timeout,
+            "stream_buffer": stream_buffer,
+            "observers": observers,
+        }
         make: Callable[..., Run] = Run
         if checkpoints:
             # What writes events down is loaded by those who record.
@@ -216,11 +289,11 @@ class Workflow(DeclaredWorkflow):
 
     def _new_run_from(self, options: Mapping[str, Any], make: Callable[..., RunT]) -> RunT:
         """Return a run that goes on from what *make* has; it has a start event and a state already."""
-        unknown = sorted(set(options) - {"run_id", "timeout", "stream_buffer"})
+        unknown = sorted(set(options) - {"run_id", "timeout", "stream_buffer", "observers"})
         if unknown:
             raise WorkflowRuntimeError(
                 f"a run of {self._workflow_name} that goes on got {', '.join(unknown)}; it has its start event and "
-                f"its state, give run_id=, timeout= and stream_buffer= only"
+                f"its state, give run_id=, timeout=, stream_buffer= and observers= only"
             )
         as_run, _ = self._as_run(options)
         return make(start_event=None, **as_run)
@@ -232,6 +305,7 @@ class Workflow(DeclaredWorkflow):
         state, run_id, stream_buffer = (
             fields.pop(name, None) for name in ("state", "run_id", "stream_buffer")
         )
+        observers = fields.pop("observers", ())
         timeout = fields.pop("timeout", _UNSET)
         if timeout is _UNSET:
             timeout = self._timeout
@@ -249,8 +323,17 @@ class Workflow(DeclaredWorkflow):
             "stream_buffer": stream_buffer,
             "places": self._places,
             "is_verbose": self._verbose,
+            "watch": self._new_watch(observers),
         }
         return as_run, fields
+
+    def _new_watch(self, observers: "Sequence[Observer]") -> "Watch | None":
+        """Return who is told what a run does, None if nobody is."""
+        if not observers and not self._observers:
+            return None
+        from .watching import Watch, observers_of  # noqa: PLC0415  # loaded by those who observe
+
+        return Watch(observers_of(self._observers, observers))
 
     def _start_event(
         self, kind: type[StartEvent], given: StartEvent | None, fields: dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from .. import StartEvent, Workflow, WorkflowHandler, to_dot, to_mermaid
+from .. import Graph, StartEvent, Workflow, WorkflowHandler, to_dot, to_mermaid
 from ._errors import UsageError
 from ._fields import start_event
 from ._options import (
@@ -107,19 +107,19 @@ def graph(
     target: str,
     /,
     *,
-    format_: Annotated[Literal["mermaid", "dot"], Parameter(name="--format")] = "mermaid",
+    format_: Annotated[Literal["mermaid", "dot", "svg", "html"], Parameter(name="--format")] = "mermaid",
     traceback: Flag = False,
 ) -> int:
-    """Print the graph of a workflow, as text that draws it.
+    """Print the graph of a workflow, as text that draws it, as an image or as a page.
 
     Args:
         target: module:Workflow or path/to/file.py:Workflow; a class, or an instance.
-        format_: The language of the text.
+        format_: What to print: text for Mermaid or Graphviz, an SVG image, or a page of HTML that needs nothing else.
         traceback: Show where an error comes from.
     """
 
     def work() -> None:
-        draw = {"mermaid": to_mermaid, "dot": to_dot}[format_]
+        draw = {"mermaid": to_mermaid, "dot": to_dot, "svg": Graph.to_svg, "html": Graph.to_html}[format_]
         say(draw(load_workflow(target).graph).removesuffix("\n"))
 
     return exit_code(work, shows_traceback=traceback)

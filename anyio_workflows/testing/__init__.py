@@ -1,13 +1,67 @@
 """What this library is tested with, for those who write workflows or stores of their own."""
 
+from typing import TYPE_CHECKING, Any
+
+from .checks import (
+    STANDARD_CHECKS,
+    Check,
+    checkpoint_round_trips,
+    every_delivery_once,
+    never_above_num_workers,
+    not_deadlocked,
+    nothing_after_the_stop,
+    stream_ends_with_the_stop,
+)
+from .exploration import Driver, Exploration, checkpoint, interleave
+from .runner import WorkflowTestResult, WorkflowTestRunner
+from .schedule import Schedule
+from .search import Explored, NondeterminismError, ScheduleError, explore
 from .store_conformance import STORE_CHECKS, StoreCheck, check_store
-from .store_histories import StoreOperation, check_store_history, store_histories
+
+if TYPE_CHECKING:
+    from .store_model import StoreOperation, check_store_history, store_histories
+    from .strategies import crash_points, events_of, schedules
 
 __all__ = (
+    "STANDARD_CHECKS",
     "STORE_CHECKS",
+    "Check",
+    "Driver",
+    "Exploration",
+    "Explored",
+    "NondeterminismError",
+    "Schedule",
+    "ScheduleError",
     "StoreCheck",
     "StoreOperation",
+    "WorkflowTestResult",
+    "WorkflowTestRunner",
     "check_store",
     "check_store_history",
+    "checkpoint",
+    "checkpoint_round_trips",
+    "crash_points",
+    "events_of",
+    "every_delivery_once",
+    "explore",
+    "interleave",
+    "never_above_num_workers",
+    "not_deadlocked",
+    "nothing_after_the_stop",
+    "schedules",
     "store_histories",
+    "stream_ends_with_the_stop",
 )
+
+
+def __getattr__(name: str) -> Any:
+    # Hypothesis is for those who draw, and takes longer to load than most tests of a workflow to run.
+    if name in ("StoreOperation", "check_store_history", "store_histories"):
+        from . import store_model  # noqa: PLC0415
+
+        return getattr(store_model, name)
+    if name in ("crash_points", "events_of", "schedules"):
+        from . import strategies  # noqa: PLC0415
+
+        return getattr(strategies, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

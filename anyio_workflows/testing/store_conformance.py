@@ -1,6 +1,6 @@
 """Try on a store what `CheckpointStore` promises, one promise after the other.
 
-Histories of random operations are in `store_histories`.
+Histories of random operations are in `store_model`.
 """
 
 import reprlib

@@ -1,5 +1,6 @@
 """How users write it, under the type checkers; never run. A wrong call is kept honest by its ignore comment."""
 
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, assert_type
 
 import anyio
@@ -21,6 +22,7 @@ from anyio_workflows import (
     WorkflowHandler,
     step,
 )
+from anyio_workflows.testing import WorkflowTestRunner
 
 
 class Fetched(Event):
@@ -70,6 +72,18 @@ class Crawl(Workflow):
 @step(workflow=Crawl)
 async def free(ctx: Context, ev: Fetched) -> None:
     assert_type(ctx, Context[Any])
+
+
+@step(workflow=Crawl, executor=lambda: ProcessPoolExecutor(2))
+def in_a_process(ev: Fetched) -> Fetched:
+    return Fetched(url=ev.url)
+
+
+async def test(runner: WorkflowTestRunner) -> None:
+    found = await runner.run(Begin(urls=()), exclude_events=[Fetched], state=State())
+    assert_type(found.collected, list[Event])
+    assert_type(found.event_types[Fetched], int)
+    assert_type(found.result, Any)
 
 
 async def use(tasks: TaskGroup) -> None:

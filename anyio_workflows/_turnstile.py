@@ -1,0 +1,41 @@
+"""What decides who goes on, when a test wants to decide it: see `anyio_workflows.testing.explore`.
+
+A run that is made while there is a turnstile asks it at every point at which the engine, or a step, lets others have
+their turn. Others ask nobody.
+"""
+
+from contextvars import ContextVar
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+PointKind: TypeAlias = Literal["begin", "await", "end", "checkpoint", "outside"]
+"""A delivery is about to begin; a step awaits something of its context; its body has returned and is to commit; it has
+made a point of its own; somebody outside of the run has."""
+
+
+class Point(NamedTuple):
+    """A place at which a task waits for its turn."""
+
+    kind: PointKind
+
+    label: str
+    """Who waits there: the same in every run, whatever the order."""
+
+
+class Turnstile(Protocol):
+    """Lets one task through at a time."""
+
+    async def reach(self, point: Point) -> None:
+        """Wait at *point* for the turn of the current task.
+
+        Cancellation:
+            It does not get its turn.
+        """
+        ...
+
+    def note(self, text: str) -> None:
+        """Note what the task that has its turn does."""
+        ...
+
+
+turnstile: ContextVar[Turnstile | None] = ContextVar("anyio_workflows_turnstile", default=None)
+"""What runs ask that are made from here on."""

@@ -1,0 +1,110 @@
+"""Lets one task of an explored run go on at a time, as a schedule says, and notes what happens.
+
+Whether everybody else waits is known by the event loop alone: see `_loops`.
+"""
+
+from typing import Any
+
+import anyio
+import attrs
+
+from ..abc import Point
+from .schedule import Schedule
+
+
+@attrs.define
+class Turn:
+    """One choice, and what came of it."""
+
+    number: int
+    """Counts the choices, those included where there was nothing to choose."""
+
+    point: Point
+    """Where the task stood that goes on."""
+
+    chosen: int
+    """How many came before it and had to wait."""
+
+    among: tuple[Point, ...]
+    """Who could have gone on: the task that had the turn before, if it is among them, then the others as they came."""
+
+    notes: list[str] = attrs.field(factory=list)
+    """What the task has done until everybody waited again."""
+
+    draw: int | None = None
+    """The place of this choice on the tape, None if there was nothing to choose."""
+
+
+class Crashed(BaseException):
+    """Thrown through a program that dies."""
+
+
+class _Place:
+    __slots__ = ("bell", "point", "task")
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+        self.bell = anyio.Event()
+        self.task = anyio.get_current_task().id
+
+
+class ScheduledTurnstile:
+    """A turnstile that follows a schedule."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._places: list[_Place] = []
+        self._last: int | None = None
+        """The task that went on last."""
+        self.turns: list[Turn] = []
+        """What has happened so far."""
+        self.draws: list[int] = []
+        """How many there were to choose from, for each choice that was one."""
+        self.before: list[str] = []
+        """What was noted before the first turn."""
+        self.news: Any = None
+        """An event to set when somebody comes, for a loop that has to be told."""
+        self.is_crashed: bool = False
+        self.on_crash: Any = None
+        """Called when the program dies."""
+
+    async def reach(self, point: Point) -> None:
+        """Wait at *point* for the turn of the current task."""
+        place = _Place(point)
+        self._places.append(place)
+        if self.news is not None:
+            self.news.set()
+        try:
+            await place.bell.wait()
+        except BaseException:
+            if place in self._places:
+                self._places.remove(place)
+            raise
+
+    def note(self, text: str) -> None:
+        """Note what the task that has its turn does."""
+        (self.turns[-1].notes if self.turns else self.before).append(text)
+
+    def let_one_through(self) -> bool:
+        """Let the next one go on; False if nobody waits. Everybody who could go on by himself has done so."""
+        if not self._places:
+            return False
+        if self._schedule.crash_at == len(self.turns) and not self.is_crashed:
+            self.is_crashed = True
+            self.note("--- the program dies ---")
+            self.on_crash()
+            return True
+        # Whoever had the last turn goes on, as in a run that nobody explores; then those who wait, as they came.
+        self._places.sort(key=lambda place: place.task != self._last)
+        among = tuple(place.point for place in self._places)
+        chosen, draw = 0, None
+        if len(among) > 1:
+            draw = len(self.draws)
+            self.draws.append(len(among))
+            if draw < len(self._schedule.choices):
+                chosen = self._schedule.choices[draw] % len(among)
+        place = self._places.pop(chosen)
+        self.turns.append(Turn(len(self.turns), place.point, chosen, among, draw=draw))
+        self._last = place.task
+        place.bell.set()
+        return True

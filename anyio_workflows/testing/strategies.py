@@ -1,0 +1,53 @@
+"""Hypothesis strategies for schedules and events."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from .. import Event, Workflow
+from .schedule import Schedule
+
+_MOST_OTHERS = 5
+"""Largest number on a tape; counted round where fewer wait."""
+
+
+def schedules(*, choices: int = 60, crashes: bool = False) -> st.SearchStrategy[Schedule]:
+    """Return schedules: some that deviate here and there from first come, first served, some that hardly follow it.
+
+    They shrink to few deviations, early ones.
+
+    Args:
+        choices: About how many choices a run has.
+        crashes: Whether the program may die.
+    """
+    deviations = st.lists(
+        st.tuples(st.integers(0, max(choices, 1)), st.integers(1, _MOST_OTHERS)), max_size=6
+    )
+    sparse = deviations.map(_tape)
+    dense = st.integers(0, max(choices, 1)).flatmap(
+        lambda size: st.lists(st.integers(0, _MOST_OTHERS), min_size=size, max_size=size)
+    )
+    dies = crash_points(choices=choices) if crashes else st.none()
+    return st.builds(Schedule, sparse | dense, dies)
+
+
+def _tape(deviations: list[tuple[int, int]]) -> list[int]:
+    tape = [0] * (1 + max((place for place, _ in deviations), default=-1))
+    for place, choice in deviations:
+        tape[place] = choice
+    return tape
+
+
+def crash_points(*, choices: int = 60) -> st.SearchStrategy[int | None]:
+    """Return moments for a program to die at, among them none.
+
+    Args:
+        choices: About how many choices a run has.
+    """
+    return st.none() | st.integers(0, max(choices, 1))
+
+
+def events_of(workflow: Workflow | type[Workflow]) -> st.SearchStrategy[Event]:
+    """Return events of every class that the graph of *workflow* names, with fields of their types."""
+    made: Any = workflow() if isinstance(workflow, type) else workflow
+    return st.one_of([st.from_type(event) for event in made.graph.events])
