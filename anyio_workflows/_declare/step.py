@@ -35,8 +35,8 @@ __all__ = (
 )
 
 _DECLARATION = "__workflow_step__"
-_Returned: TypeAlias = Event | Sequence[Event] | None
-_AnyStep = TypeVar("_AnyStep", bound=Callable[..., _Returned | Awaitable[_Returned]])
+_Output: TypeAlias = Event | Sequence[Event] | None
+_AnyStep = TypeVar("_AnyStep", bound=Callable[..., _Output | Awaitable[_Output]])
 
 
 class TakesSteps(Protocol):
