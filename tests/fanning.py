@@ -4,8 +4,20 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import anyio
+from running import events_of
 
-from anyio_workflows import Collect, Context, Event, StartEvent, StopEvent, Take, Workflow, step
+from anyio_workflows import (
+    Collect,
+    Context,
+    Event,
+    StartEvent,
+    StepCancelledEvent,
+    StopEvent,
+    Take,
+    Workflow,
+    WorkflowHandler,
+    step,
+)
 
 
 class Item(Event):
@@ -77,3 +89,12 @@ class Gates:
     def open(self, *numbers: int) -> None:
         for n in numbers:
             self.gate(n).set()
+
+
+async def cancelled(handler: WorkflowHandler) -> list[tuple[str, Event, str]]:
+    """Return step, event and reason of everything that was cancelled by itself."""
+    return [
+        (event.step_name, event.input_event, event.reason)
+        for event in await events_of(handler, expose_internal=True)
+        if isinstance(event, StepCancelledEvent)
+    ]

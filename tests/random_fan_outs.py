@@ -132,11 +132,11 @@ class Done(Event):
     values: tuple[tuple[str, Path], ...]
 
 
-class FirstTry(Exception):  # noqa: N818  # it is one
+class FirstTry(Exception):
     pass
 
 
-class Boom(Exception):  # noqa: N818  # it is no error of ours
+class Boom(Exception):
     pass
 
 
@@ -162,9 +162,7 @@ class Random(Workflow):
         return [*(Task(path=(place,)) for place in range(len(self.tree.children))), Mark()]
 
     @step(retry_policy=RetryPolicy(retry=lambda state: isinstance(state.outcome.exception(), FirstTry)))
-    async def work(
-        self, ctx: Context, ev: Task
-    ) -> list[Task] | Done | Extra | Left | Right | Race | None:
+    async def work(self, ctx: Context, ev: Task) -> list[Task] | Done | Extra | Left | Right | Race | None:
         await self.pause()
         kind = self.tree.at(ev.path).kind
         if kind == "falters" and ctx.retry_info().retry_number == 0:
@@ -235,9 +233,7 @@ class Cancelling(Random):
     cancels = True
 
     @step
-    async def winner(
-        self, evs: Annotated[list[Finish], Collect(Take(WINNERS, cancel_rest=True))]
-    ) -> Done:
+    async def winner(self, evs: Annotated[list[Finish], Collect(Take(WINNERS, cancel_rest=True))]) -> Done:
         await self.pause()
         return Done(values=tuple(("won", ev.path) for ev in evs))
 

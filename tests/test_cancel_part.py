@@ -6,20 +6,17 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 from durable import Answer, settled
-from fanning import Done, Extra, Fan, Gates, Item
-from running import events_of, never
+from fanning import Done, Extra, Item, cancelled
+from running import never
 
 from anyio_workflows import (
     Context,
-    Event,
     RunGroup,
     StartEvent,
-    StepCancelledEvent,
     StepFailedEvent,
     StopEvent,
     Workflow,
     WorkflowCancelledByUser,
-    WorkflowCheckpointer,
     WorkflowHandler,
     WorkflowRuntimeError,
     WorkflowStalledError,
@@ -62,14 +59,6 @@ class Race(Workflow):
         return StopEvent(result="other")
 
 
-async def cancelled(handler: WorkflowHandler) -> list[tuple[str, Event, str]]:
-    return [
-        (event.step_name, event.input_event, event.reason)
-        for event in await events_of(handler, expose_internal=True)
-        if isinstance(event, StepCancelledEvent)
-    ]
-
-
 async def test_cancel_part_a_step_is_cancelled_in_work_and_in_line_and_the_run_goes_on() -> None:
     workflow = Race()
     handler = workflow.run(count=3)
@@ -84,6 +73,29 @@ async def test_cancel_part_a_step_is_cancelled_in_work_and_in_line_and_the_run_g
         assert await handler == "other"
     assert workflow.log == ["begun 0", "cleaned up 0"]
     assert await cancelled(handler) == [("slow", Item(n=n), "too slow") for n in range(3)]
+
+
+async def test_cancel_part_who_waits_for_a_place_gets_that_of_a_cancelled_execution() -> None:
+    class Flow(Race):
+        @step(cancellable=True, max_pending=1)
+        async def slow(self, ctx: Context, ev: Item) -> StopEvent:
+            if ev.n == 7:
+                return StopEvent(result="sent")
+            return await Race.slow(self, ctx, ev)
+
+        @step
+        async def other(self, ctx: Context, ev: Done) -> Item | None:  # type: ignore[override]
+            await ctx.send(Item(n=7))
+            return None
+
+    workflow = Flow()
+    handler = workflow.run()
+    with anyio.fail_after(5):
+        async with handler:
+            await workflow.begun.wait()
+            await settled()
+            assert handler.cancel_step("slow") == 1
+        assert await handler == "sent"
 
 
 async def test_cancel_part_an_execution_may_cancel_its_own_step() -> None:
@@ -114,7 +126,7 @@ async def test_cancel_part_an_execution_that_is_cancelled_and_never_looks_gives_
 async def test_cancel_part_a_plain_function_cancels_from_its_thread() -> None:
     class Flow(Race):
         @step
-        async def other(self, ev: Done) -> Extra:
+        async def other(self, ev: Done) -> Extra:  # type: ignore[override]
             await self.begun.wait()
             return Extra(n=0)
 
@@ -154,7 +166,7 @@ async def test_cancel_part_what_cannot_be_cancelled_is_an_error() -> None:
 async def test_cancel_part_a_run_whose_last_work_is_cancelled_stalls() -> None:
     class Flow(Race):
         @step
-        async def other(self, ev: Done) -> StopEvent | None:
+        async def other(self, ev: Done) -> StopEvent | None:  # type: ignore[override]
             return None
 
     workflow = Flow()
@@ -241,134 +253,3 @@ async def test_cancel_part_what_is_cancelled_is_not_handled_and_not_retried() ->
             handler.cancel_step("slow")
             workflow.slow_gate.set()
         assert await handler == "other"
-
-
-# --- fan-outs by name
-
-
-async def test_cancel_part_a_fan_out_is_cancelled_and_joined_with_what_has_come() -> None:
-    gates = Gates()
-    handler = Fan(gates.member, size=20).run()
-    with anyio.fail_after(5):
-        async with handler:
-            gates.open(3, 1)
-            await settled()
-            assert handler.cancel_fan_out("split", "enough") == 18
-            assert handler.cancel_fan_out("split", "again") == 0
-        assert await handler == [1, 3] or await handler == [3, 1]
-    assert sorted(gates.begun) == list(range(10))
-    assert {reason for _, _, reason in await cancelled(handler)} == {"enough"}
-
-
-async def test_cancel_part_a_member_may_cancel_its_fan_out() -> None:
-    async def cancel(ctx: Context, ev: Item) -> Done:
-        if ev.n == 1:
-            ctx.send_event(Done(n=1))
-            assert ctx.cancel_fan_out("split", "found it") == 3
-        await never()
-        raise AssertionError
-
-    with anyio.fail_after(5):
-        assert await Fan(cancel, size=3).run() == [1]
-
-
-async def test_cancel_part_every_fan_out_of_a_step_is_cancelled_and_each_is_joined() -> None:
-    class Flow(Workflow):
-        @step
-        async def split(self, ev: StartEvent) -> list[Extra]:
-            return [Extra(n=0), Extra(n=1)]
-
-        @step
-        async def again(self, ev: Extra) -> list[Item]:
-            return [Item(n=10 * ev.n + k) for k in range(3)]
-
-        @step
-        async def work(self, ev: Item) -> Done:
-            if ev.n % 10:
-                await never()
-            return Done(n=ev.n)
-
-        @step
-        async def inner(self, evs: list[Done]) -> Sum:
-            return Sum(n=len(evs))
-
-        @step
-        async def join(self, evs: list[Sum]) -> StopEvent:
-            return StopEvent(result=[ev.n for ev in evs])
-
-    handler = Flow().run()
-    with anyio.fail_after(5):
-        async with handler:
-            await settled()
-            handler.cancel_fan_out("again")
-        assert await handler in ([1, 1], [1, 0])
-
-
-class Sum(Event):
-    n: int
-
-
-async def test_cancel_part_what_is_cancelled_is_not_taken_up_by_a_run_that_goes_on() -> None:
-    """From the very moment of the cancellation on, also while clean-ups go on; its join is."""
-    gates = Gates()
-    workflow = Fan(gates.member, size=12)
-    checkpointer = WorkflowCheckpointer(workflow=workflow)
-    handler = checkpointer.run()
-    with anyio.fail_after(5):
-        async with handler:
-            gates.open(5)
-            await settled()
-            handler.cancel_fan_out("split", "enough")
-            cut = handler.checkpoint()
-        assert await handler == [5]
-        assert cut.pending == ()
-        gates.begun.clear()
-        for each in (cut, checkpointer.loads(checkpointer.dumps(cut))):
-            assert await checkpointer.run_from(each) == [5]
-        assert gates.begun == []
-
-
-async def test_cancel_part_waits_that_a_run_goes_on_with_are_closed_with_what_is_cancelled() -> None:
-    """In line or in work, before it has come to its wait: nobody else's answer goes there."""
-    gate = anyio.Event()
-    begun = anyio.Event()
-    is_second_life = False
-
-    class Flow(Workflow):
-        @step
-        async def begin(self, ctx: Context, ev: StartEvent) -> Item | Done | None:
-            for n in range(2):
-                ctx.send_event(Item(n=n))
-            return Done(n=0)
-
-        @step(cancellable=True, num_workers=1, waits_for=Answer)
-        async def first(self, ctx: Context, ev: Item) -> None:
-            if is_second_life:
-                begun.set()
-                await never()
-            await ctx.wait_for_event(Answer)
-            raise AssertionError
-
-        @step(waits_for=Answer)
-        async def second(self, ctx: Context, ev: Done) -> StopEvent:
-            await gate.wait()
-            return StopEvent(result=(await ctx.wait_for_event(Answer)).text)
-
-    checkpointer = WorkflowCheckpointer(workflow=Flow())
-    handler = checkpointer.run()
-    with anyio.fail_after(5):
-        async with handler:
-            await settled()
-            cut = handler.checkpoint()
-            await handler.cancel_run()
-        is_second_life = True
-        handler = checkpointer.run_from(checkpointer.loads(checkpointer.dumps(cut)))
-        async with handler:
-            await begun.wait()
-            assert handler.cancel_step("first") == 2
-            gate.set()
-            await settled()
-            handler.send_event(Answer(text="to the second"))
-            later = handler.checkpoint()
-        assert await handler == "to the second"
-        assert [each.step for each in later.pending] == ["second"]

@@ -162,12 +162,12 @@ def test_fan_out_the_fingerprint_tells_joins_and_handlers_apart(
     def make(collect: Collect, **handling: Any) -> WorkflowCheckpointer:
         class Flow(Fan):
             @step
-            async def join(self, evs: Annotated[list[Done], collect]) -> StopEvent: ...  # type: ignore[valid-type]
+            async def join(self, evs: Annotated[list[Done], collect]) -> StopEvent: ...  # type: ignore[empty-body]
 
         if handling.get("max_recoveries"):
 
             @catch_error(workflow=Flow, **handling)
-            async def handle(ev: StepFailedEvent) -> Done: ...
+            async def handle(ev: StepFailedEvent) -> Done: ...  # type: ignore[empty-body]
 
         return WorkflowCheckpointer(workflow=Flow())
 
@@ -256,20 +256,22 @@ DAMAGES: dict[str, Callable[[Any], Any]] = {
     "a fan-out twice": lambda document: document["snapshot"]["fan_outs"].append(fan_out(document)),
     "a fan-out of a number never given": put(fan_out, "id", 10**9),
     "a fan-out of number 0": put(fan_out, "id", 0),
-    "a fan-out in itself": lambda document: put(fan_out, "lineage", [fan_out(document)["id"], [0], {}])(document),
+    "a fan-out in itself": lambda document: put(fan_out, "lineage", [fan_out(document)["id"], [0], {}])(
+        document
+    ),
     "a fan-out in one that is not open": put(fan_out, "lineage", [4, [0], {}]),
     "a fan-out of an unknown step": put(fan_out, "step", "nothing"),
     "a fan-out of a step without list": put(fan_out, "step", "work"),
     "a fan-out in nothing at all": put(fan_out, "lineage", []),
     "a lineage of something else": put(fan_out, "lineage", 0),
-    "a lineage without a place": lambda document: put(fan_out, "lineage", [fan_out(document, 0)["id"], [], {}])(
-        document
-    ),
+    "a lineage without a place": lambda document: put(
+        fan_out, "lineage", [fan_out(document, 0)["id"], [], {}]
+    )(document),
     "a key that is no text": put(fan_out, "key", 3),
     "an unknown member": put(fan_out, "more", 3),
     "joined by no join": put(fan_out, "joined", ["work"]),
     "joined by nobody": put(fan_out, "joined", ["nothing"]),
-    "gathered by no join": lambda document: put(fan_out, "gathered", {"meet": []})(document),
+    "gathered by no join": put(fan_out, "gathered", {"meet": []}),
     "gathered something else": put(fan_out, "gathered", {"inner": [3]}),
     "gathered no event": put(fan_out, "gathered", {"inner": [[{"type": "os.system"}, [0], {}, ""]]}),
     "gathered at a place that is none": put(fan_out, "gathered", {"inner": [[None, ["x"], {}, ""]]}),

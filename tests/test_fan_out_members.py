@@ -36,7 +36,7 @@ class Sending(Fan):
     """Its members may send further ones, which are worked on like them."""
 
     @step(num_workers=8)
-    async def work(self, ctx: Context, ev: Item) -> Done | Extra | None:
+    async def work(self, ctx: Context, ev: Item) -> Done | Extra | None:  # type: ignore[override]
         return await self.member(ctx, ev)  # type: ignore[no-any-return]
 
     @step

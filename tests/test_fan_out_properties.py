@@ -147,7 +147,7 @@ def test_fan_out_a_run_of_a_store_is_resumed_wherever_it_was_cancelled(
                     nonlocal left
                     left -= 1
                     if not left:
-                        scope.cancel()  # noqa: B023  # the one of this life
+                        scope.cancel()  # the one of this life
 
                 workflow.moment = moment
                 with anyio.CancelScope() as scope:

@@ -5,7 +5,19 @@ from typing import Any
 
 from .levels import lineage as lineage_of
 from .nested import Child
-from .shapes import Document, anything, count, flag, items, mapping, members, rows, seconds, text, text_or_null
+from .shapes import (
+    Document,
+    anything,
+    count,
+    flag,
+    items,
+    mapping,
+    members,
+    rows,
+    seconds,
+    text,
+    text_or_null,
+)
 
 _WAIT = ("number", "type", "requirements", "left", "at", "prompts")
 """Members of an open wait: what it waits for, and seconds that it had left at a moment, in seconds UTC."""

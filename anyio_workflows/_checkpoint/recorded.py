@@ -14,6 +14,7 @@ from .._ledger.attempts import Attempt
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery, Desk, Failure
 from .._ledger.plan import Plan
+from .._ledger.returned import check_list
 from .._ledger.state import RunState
 from .._ledger.waiting import Wait
 from .history import History
@@ -146,7 +147,7 @@ class RecordedLedger(RecordedDescent):
         record: Attempt = delivery.record
         whole = None
         if isinstance(output, list):
-            self._check_list(delivery.desk.node, output)
+            check_list(delivery.desk.node, output)
             whole = self._converter.unstructure_event(EventList(events=tuple(output)))
         self._held = [] if self.holds else None
         try:

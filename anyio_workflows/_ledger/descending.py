@@ -16,6 +16,7 @@ from .ledger import Ledger
 from .lineage import NO_RECOVERIES, FanOut, Lineage, Member, largest
 from .meeting import Meetings, Table, table_of
 from .plan import Node
+from .returned import check_bare, check_list
 
 
 class DescendingLedger(Ledger):
@@ -135,28 +136,14 @@ class DescendingLedger(Ledger):
         self._committing = delivery
         try:
             if isinstance(output, list):
-                self._check_list(delivery.desk.node, output)
+                check_list(delivery.desk.node, output)
                 return self._fan_out(delivery, output)
             if output is not None:
-                _check_bare(delivery.desk.node, output)
+                check_bare(delivery.desk.node, output)
                 self._lineage = self._lineage_below(delivery)
             return super().commit(delivery, output)
         finally:
             self._lineage = self._committing = None
-
-    def _check_list(self, node: Node, output: list[Any]) -> None:
-        if not node.fans_out:
-            raise WorkflowRuntimeError(
-                f"step {node.name!r} returned a list, but its return annotation has none; "
-                f"write 'list[...]' there, or return one event"
-            )
-        for member in output:
-            if not isinstance(member, node.fans_out):
-                expected = " | ".join(kind.__qualname__ for kind in node.fans_out)
-                raise WorkflowRuntimeError(
-                    f"step {node.name!r} returned a list with {brief(member)}, but its return annotation says "
-                    f"list[{expected}]; return what it says, or say what it returns"
-                )
 
     def _fan_out(self, delivery: Delivery, members: list[Event]) -> bool:
         lineage = self._lineage_below(delivery)
@@ -188,7 +175,7 @@ class DescendingLedger(Ledger):
     def _close_if_done(self, fan_out: FanOut) -> None:
         """Close *fan_out* if nothing of it is left, and those around it if it was the last of them."""
         around: FanOut | None = fan_out
-        while around is not None and around.is_done and self.outcome is None:
+        while around is not None and around.is_done:
             up = around.parent
             for step, member in self.meetings.leave(around.id):
                 self._keep_unhandled(member.event, self.plan.nodes[step].name, is_answer=False)
@@ -358,12 +345,3 @@ class DescendingLedger(Ledger):
                 lines.append(f"step {name!r} has {len(members)} of what step {producer!r} fanned out")
         lines += self.meetings.lines(self.plan.nodes)
         return lines
-
-
-def _check_bare(node: Node, output: object) -> None:
-    declared = node.declaration
-    if node.fans_out and isinstance(output, node.fans_out) and not isinstance(output, declared.bare or ()):
-        raise WorkflowRuntimeError(
-            f"step {node.name!r} returned {brief(output)} alone, but its return annotation has it in a list only; "
-            f"return a list of one, or write '| {type(output).__qualname__}' there"
-        )
