@@ -34,7 +34,7 @@ BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "uvloop": ("asyncio", {"use_uvloop": True}),
     "trio": ("trio", {}),
 }
-KEYS = ("W1", "W2", "W3", "W4", "W4b", "W5", "W6", "W7")
+KEYS = ("W1", "W2", "W3", "W4", "W4b", "W5", "W6", "W7", "W8")
 HEADINGS = ("work", "what", "loop", "ours", "floor", "ratio", "must be", "holds")
 DISTRIBUTIONS = ("anyio", "attrs", "cattrs", "trio", "uvloop")
 
