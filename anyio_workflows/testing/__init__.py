@@ -12,10 +12,11 @@ from .checks import (
     nothing_after_the_stop,
     stream_ends_with_the_stop,
 )
+from .exhausting import NondeterminismError
 from .exploration import Driver, Exploration, checkpoint, interleave
 from .runner import WorkflowTestResult, WorkflowTestRunner
 from .schedule import Schedule
-from .search import Explored, NondeterminismError, ScheduleError, explore
+from .search import Explored, ScheduleError, explore
 from .store_conformance import STORE_CHECKS, StoreCheck, check_store
 
 if TYPE_CHECKING:

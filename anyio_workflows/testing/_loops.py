@@ -9,6 +9,7 @@ import asyncio
 import heapq
 import math
 import random
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -47,7 +48,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._now = max(self._now, self._scheduled[0].when())
         elif self.on_deadlock is not None:
             selector: Any = self._selector  # type: ignore[attr-defined]
-            events = selector.select(_PATIENCE)
+            # One that is registered is the loop's own, by which threads wake it.
+            is_out = len(selector.get_map()) > 1 or _has_threads()
+            events = selector.select(_PATIENCE) if is_out else ()
             if events:
                 self._process_events(events)  # type: ignore[attr-defined]
             else:
@@ -98,6 +101,7 @@ def _explore_on_asyncio(main: Callable[..., Awaitable[Any]], turnstile: Schedule
             def stop() -> None:
                 nonlocal is_stuck
                 is_stuck = True
+                turnstile.stuck()
                 loop.on_deadlock = None
                 scope.cancel()
 
@@ -122,34 +126,59 @@ def _explore_on_trio(main: Callable[..., Awaitable[Any]], turnstile: ScheduledTu
     before = run._r, run._ALLOW_DETERMINISTIC_SCHEDULING
     run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = random.Random(0), True  # noqa: S311
 
-    async def serve(scope: anyio.CancelScope, stuck: list[bool]) -> None:
-        while True:
-            turnstile.news = anyio.Event()
-            await trio.testing.wait_all_tasks_blocked()
-            while turnstile.let_one_through():
-                await trio.testing.wait_all_tasks_blocked()
-            if trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf:
-                await trio.to_thread.run_sync(_wait_a_little)
-                if not turnstile.news.is_set() and _is_still_stuck(trio):
-                    stuck.append(True)
-                    scope.cancel()
-            await turnstile.news.wait()
-
     async def served() -> Any:
         stuck: list[bool] = []
-        result = None
+        result = error = None
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as tasks:
-                result = await main(lambda: tasks.start_soon(serve, scope, stuck))
+                try:
+                    result = await main(lambda: tasks.start_soon(_serve_on_trio, turnstile, scope, stuck))
+                except Exception as raised:  # noqa: BLE001  # out of the group, which would wrap it
+                    error = raised
                 tasks.cancel_scope.cancel()
         if stuck:
             raise Deadlock
+        if error is not None:
+            raise error
         return result
 
     try:
         return run_virtually(served, "trio")
     finally:
         run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = before
+
+
+async def _serve_on_trio(turnstile: ScheduledTurnstile, scope: anyio.CancelScope, stuck: list[bool]) -> None:
+    import trio  # noqa: PLC0415  # an extra
+
+    while True:
+        turnstile.news = anyio.Event()
+        await trio.testing.wait_all_tasks_blocked()
+        while turnstile.let_one_through():
+            await trio.testing.wait_all_tasks_blocked()
+        if trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf:
+            if _has_threads() or _awaits_io(trio):
+                await trio.to_thread.run_sync(_wait_a_little)
+            if not turnstile.news.is_set() and _is_still_stuck(trio):
+                stuck.append(True)
+                turnstile.stuck()
+                scope.cancel()
+        await turnstile.news.wait()
+
+
+def _has_threads() -> bool:
+    """Whether there is a thread beside this one that may yet say something."""
+    me = threading.current_thread()
+    # Trio keeps those that have nothing to do for a while, under the name that they had at first.
+    return any(each is not me and not each.name.startswith("Trio thread ") for each in threading.enumerate())
+
+
+def _awaits_io(trio: Any) -> bool:
+    """Whether a task waits for a socket, say; one that is waited for is Trio's own."""
+    io: Any = trio.lowlevel.current_statistics().io_statistics
+    if io.backend == "epoll":
+        return bool(io.tasks_waiting_read + io.tasks_waiting_write > 1)
+    return True
 
 
 def _wait_a_little() -> None:
