@@ -6,7 +6,7 @@ What its signature means is read elsewhere, and so is what the steps of a workfl
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 import attrs
 
@@ -35,7 +35,8 @@ __all__ = (
 )
 
 _DECLARATION = "__workflow_step__"
-_AnyStep = TypeVar("_AnyStep", bound=Callable[..., Event | Awaitable[Event | None] | None])
+_Output: TypeAlias = Event | Sequence[Event] | None
+_AnyStep = TypeVar("_AnyStep", bound=Callable[..., _Output | Awaitable[_Output]])
 
 
 class TakesSteps(Protocol):

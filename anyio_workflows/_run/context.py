@@ -343,7 +343,7 @@ class Context(Execution, ContextParameter, Generic[StateT]):
     ) -> Any:
         """Run *workflow* here, as a part of this execution, and return its result.
 
-        What it writes to its stream is on the stream of this run, in `ChildEvent`s; its questions are there as
+        What it writes to its stream is on the stream of this run, in events of class `ChildEvent`; its questions are there as
         themselves, and an answer that is sent into this run finds it. While it waits for a human, so does this run.
         If this run is recorded, the child stands in its checkpoints: an execution that runs again goes on with the
         child where that was, or has its result.

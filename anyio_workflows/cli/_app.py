@@ -125,6 +125,38 @@ def graph(
     return exit_code(work, shows_traceback=traceback)
 
 
+@app.command
+def replay(
+    target: str,
+    /,
+    *fields: str,
+    schedule: str = "",
+    backend: Backend = "asyncio",
+    traceback: Flag = False,
+) -> int:
+    """Run a workflow as a schedule says, and print who went on when.
+
+    Args:
+        target: module:Workflow or path/to/file.py:Workflow; a class, or an instance.
+        fields: Fields of its start event, each key=value; the value is JSON, or else text.
+        schedule: As a report of anyio_workflows.testing.explore has it: 1.0.3, or 1.0.3!5 with a crash.
+        backend: The event loop.
+        traceback: Show where an error comes from.
+    """
+
+    def work() -> None:
+        from ..testing import replay as replayed  # noqa: PLC0415  # for those who test
+
+        check_backend(backend)
+        workflow = load_workflow(target)
+        try:
+            say(replayed(workflow, schedule, start_event(workflow, fields), backend=backend))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    return exit_code(work, shows_traceback=traceback)
+
+
 def command_line(arguments: Sequence[str]) -> int:
     """Do what *arguments* say and return the exit code."""
     code = OK

@@ -14,10 +14,13 @@ from .checks import (
 )
 from .exhausting import NondeterminismError
 from .exploration import Driver, Exploration, checkpoint, interleave
+from .fake_context import FakeContext, FakeStore, Sent
+from .replaying import replay
 from .runner import WorkflowTestResult, WorkflowTestRunner
 from .schedule import Schedule
 from .search import Explored, ScheduleError, explore
 from .store_conformance import STORE_CHECKS, StoreCheck, check_store
+from .virtual import VirtualClock
 
 if TYPE_CHECKING:
     from .store_model import StoreOperation, check_store_history, store_histories
@@ -30,11 +33,15 @@ __all__ = (
     "Driver",
     "Exploration",
     "Explored",
+    "FakeContext",
+    "FakeStore",
     "NondeterminismError",
     "Schedule",
     "ScheduleError",
+    "Sent",
     "StoreCheck",
     "StoreOperation",
+    "VirtualClock",
     "WorkflowTestResult",
     "WorkflowTestRunner",
     "check_store",
@@ -49,6 +56,7 @@ __all__ = (
     "never_above_num_workers",
     "not_deadlocked",
     "nothing_after_the_stop",
+    "replay",
     "schedules",
     "store_histories",
     "stream_ends_with_the_stop",
