@@ -3,9 +3,9 @@
 Whether everybody else waits is known by the event loop alone: see `_loops`.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
 import attrs
 
 from ..abc import Point
@@ -40,12 +40,12 @@ class Crashed(BaseException):
 
 
 class _Place:
-    __slots__ = ("bell", "point", "task")
+    __slots__ = ("go_on", "point", "task")
 
-    def __init__(self, point: Point) -> None:
+    def __init__(self, point: Point, task: object, go_on: Callable[[], None]) -> None:
         self.point = point
-        self.bell = anyio.Event()
-        self.task = anyio.get_current_task().id
+        self.task = task
+        self.go_on = go_on
 
 
 class ScheduledTurnstile:
@@ -54,28 +54,27 @@ class ScheduledTurnstile:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._places: list[_Place] = []
-        self._last: int | None = None
-        """The task that went on last."""
+        self._last: object = None
+        """The task that went on last; not its id, which another may have after it."""
         self.turns: list[Turn] = []
         """What has happened so far."""
         self.draws: list[int] = []
         """How many there were to choose from, for each choice that was one."""
         self.before: list[str] = []
         """What was noted before the first turn."""
-        self.news: Any = None
-        """An event to set when somebody comes, for a loop that has to be told."""
+        self.wait: Callable[[], tuple[object, Awaitable[Any], Callable[[], None]]] = _not_served
+        """The loop's: returns the current task, what to await for its turn, and what to call to give it."""
         self.is_crashed: bool = False
         self.on_crash: Any = None
         """Called when the program dies."""
 
     async def reach(self, point: Point) -> None:
         """Wait at *point* for the turn of the current task."""
-        place = _Place(point)
+        task, turn, go_on = self.wait()
+        place = _Place(point, task, go_on)
         self._places.append(place)
-        if self.news is not None:
-            self.news.set()
         try:
-            await place.bell.wait()
+            await turn
         except BaseException:
             if place in self._places:
                 self._places.remove(place)
@@ -95,7 +94,7 @@ class ScheduledTurnstile:
             self.on_crash()
             return True
         # Whoever had the last turn goes on, as in a run that nobody explores; then those who wait, as they came.
-        self._places.sort(key=lambda place: place.task != self._last)
+        self._places.sort(key=lambda place: place.task is not self._last)
         among = tuple(place.point for place in self._places)
         chosen, draw = 0, None
         if len(among) > 1:
@@ -106,5 +105,9 @@ class ScheduledTurnstile:
         place = self._places.pop(chosen)
         self.turns.append(Turn(len(self.turns), place.point, chosen, among, draw=draw))
         self._last = place.task
-        place.bell.set()
+        place.go_on()
         return True
+
+
+def _not_served() -> tuple[object, Awaitable[Any], Callable[[], None]]:
+    raise RuntimeError("a turnstile is for runs that are explored, in a loop that serves it")

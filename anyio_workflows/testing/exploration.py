@@ -100,21 +100,32 @@ class _Noting(Observer):
     def __init__(self, gate: ScheduledTurnstile, facts: list[tuple[Any, ...]]) -> None:
         self._gate = gate
         self._facts = facts
+        self._texts: dict[int, tuple[Event, str]] = {}
+
+    def _text(self, event: Event) -> str:
+        """Return what *event* looks like, which is asked several times for each."""
+        known = self._texts.get(id(event))
+        if known is None:
+            known = self._texts[id(event)] = (event, repr(event))  # kept, so that no other gets its id
+        return known[1]
+
+    def _output(self, output: object) -> str:
+        return self._text(output) if isinstance(output, Event) else repr(output)
 
     def attempt_started(self, attempt: ObservedAttempt, sender: ObservedAttempt | None) -> None:  # noqa: ARG002
         self._facts.append(("attempt_started", attempt))
-        self._gate.note(f"{attempt.step} begins at {attempt.event!r}{_nth(attempt)}")
+        self._gate.note(f"{attempt.step} begins at {self._text(attempt.event)}{_nth(attempt)}")
 
     def attempt_ended(self, attempt: ObservedAttempt, end: AttemptEnd) -> None:
         self._facts.append(("attempt_ended", attempt, end))
-        how = f"gives {end.output!r}" if end.status == "completed" else end.status
+        how = f"gives {self._output(end.output)}" if end.status == "completed" else end.status
         if end.error is not None:
             how = f"fails: {end.error!r}"
-        self._gate.note(f"{attempt.step} at {attempt.event!r} {how}")
+        self._gate.note(f"{attempt.step} at {self._text(attempt.event)} {how}")
 
     def event_sent(self, run: ObservedRun, event: Event, sender: ObservedAttempt | None) -> None:
         self._facts.append(("event_sent", run, event, sender))
-        self._gate.note(f"{sender.step if sender is not None else 'outside'} sends {event!r}")
+        self._gate.note(f"{sender.step if sender is not None else 'outside'} sends {self._text(event)}")
 
     def event_received(
         self, run: ObservedRun, event: Event, step: str, delivery: int, sender: ObservedAttempt | None
