@@ -15,6 +15,14 @@ class Noting(Observer):
     def __init__(self, gate: ScheduledTurnstile, facts: list[tuple[Any, ...]]) -> None:
         self._gate = gate
         self._facts = facts
+        self._texts: dict[int, tuple[Event, str]] = {}
+
+    def _text(self, event: Event) -> str:
+        """Return what *event* looks like, which is asked several times for each."""
+        known = self._texts.get(id(event))
+        if known is None:
+            known = self._texts[id(event)] = (event, brief(event))  # kept, so that no other gets its id
+        return known[1]
 
     def attempt_started(self, attempt: ObservedAttempt, sender: ObservedAttempt | None) -> None:  # noqa: ARG002
         self._facts.append(("attempt_started", attempt))
@@ -32,7 +40,7 @@ class Noting(Observer):
 
     def event_sent(self, run: ObservedRun, event: Event, sender: ObservedAttempt | None) -> None:
         self._facts.append(("event_sent", run, event, sender))
-        self._gate.note("outside" if sender is None else _name(sender), f"sends {brief(event)}")
+        self._gate.note("outside" if sender is None else _name(sender), f"sends {self._text(event)}")
 
     def event_received(
         self, run: ObservedRun, event: Event, step: str, delivery: int, sender: ObservedAttempt | None

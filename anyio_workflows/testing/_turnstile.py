@@ -3,10 +3,9 @@
 Whether everybody else waits is known by the event loop alone: see `_loops`.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-import anyio
 import attrs
 
 from ..abc import Point
@@ -52,12 +51,12 @@ class Crashed(BaseException):
 
 
 class _Place:
-    __slots__ = ("bell", "point", "task")
+    __slots__ = ("go_on", "point", "task")
 
-    def __init__(self, point: Point) -> None:
+    def __init__(self, point: Point, task: object, go_on: Callable[[], None]) -> None:
         self.point = point
-        self.bell = anyio.Event()
-        self.task = anyio.get_current_task().id
+        self.task = task
+        self.go_on = go_on
 
 
 class ScheduledTurnstile:
@@ -66,8 +65,8 @@ class ScheduledTurnstile:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._places: list[_Place] = []
-        self._last: int | None = None
-        """The task that went on last."""
+        self._last: object = None
+        """The task that went on last; not its id, which another may have after it."""
         self.turns: list[Turn] = []
         """What has happened so far."""
         self.draws: list[int] = []
@@ -77,8 +76,8 @@ class ScheduledTurnstile:
         self.is_mute: bool = False
         """Nothing is noted: what is left of a run is being thrown away."""
         self.draws_before_crash: int = 0
-        self.news: Any = None
-        """An event to set when somebody comes, for a loop that has to be told."""
+        self.wait: Callable[[], tuple[object, Awaitable[Any], Callable[[], None]]] = _not_served
+        """The loop's: returns the current task, what to await for its turn, and what to call to give it."""
         self.is_crashed: bool = False
         self.on_crash: Callable[[], None] | None = None
         """Called when the program dies."""
@@ -87,12 +86,11 @@ class ScheduledTurnstile:
 
     async def reach(self, point: Point) -> None:
         """Wait at *point* for the turn of the current task."""
-        place = _Place(point)
+        task, turn, go_on = self.wait()
+        place = _Place(point, task, go_on)
         self._places.append(place)
-        if self.news is not None:
-            self.news.set()
         try:
-            await place.bell.wait()
+            await turn
         except BaseException:
             if place in self._places:
                 self._places.remove(place)
@@ -129,7 +127,7 @@ class ScheduledTurnstile:
             self.on_crash()
             return True
         # Whoever had the last turn goes on, as in a run that nobody explores; then those who wait, as they came.
-        self._places.sort(key=lambda place: place.task != self._last)
+        self._places.sort(key=lambda place: place.task is not self._last)
         among = tuple(place.point for place in self._places)
         chosen, draw = 0, None
         if len(among) > 1:
@@ -140,5 +138,9 @@ class ScheduledTurnstile:
         place = self._places.pop(chosen)
         self.turns.append(Turn(len(self.turns), place.point, chosen, among, draw=draw))
         self._last = place.task
-        place.bell.set()
+        place.go_on()
         return True
+
+
+def _not_served() -> tuple[object, Awaitable[Any], Callable[[], None]]:
+    raise RuntimeError("a turnstile is for runs that are explored, in a loop that serves it")
