@@ -52,7 +52,7 @@ class Case:
         return made
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, repr=False)
 class Exploration:
     """What one run has come to under one schedule."""
 
@@ -89,6 +89,9 @@ class Exploration:
     """It died and went on in another life."""
     round_trip: tuple[bytes, bytes] | None = None
     """The last cut as it was written, and as it was written after it had been read."""
+
+    def __repr__(self) -> str:
+        return f"<Exploration of {self.workflow.workflow_name} on {self.backend}, {self.schedule!r}>"
 
     def trace(self) -> list[str]:
         """Return what happened, a line each: the same whenever this schedule is run."""

@@ -1,5 +1,6 @@
 """Say what happened under a schedule that breaks something: who went on when, and where that was not the first."""
 
+import re
 from collections.abc import Iterator
 
 from ._turnstile import Turn
@@ -14,12 +15,15 @@ _MOST = 150
 _NEAR = 12
 """Lines before and after."""
 
+_LOCAL = re.compile(r"(?:[\w.]+\.<locals>\.)+")
+
 
 def table(seen: Exploration) -> str:
     """Return the turns of *seen*, a line for each thing that was done, and a star where the order deviates."""
     rows = [("", "", note.who, note.text) for note in seen.before]
     for turn in seen.turns:
         rows += _rows(turn)
+    rows = [(star, number, _plain(who), _plain(what)) for star, number, who, what in rows]
     wide = min(max((len(who) for _, _, who, _ in rows), default=0), _WIDE // 2)
     last, lines = "", []
     for star, number, who, what in rows:
@@ -44,6 +48,11 @@ def _rows(turn: Turn) -> Iterator[tuple[str, str, str, str]]:
 
 def _instead(turn: Turn) -> str:
     return f"   <-- first was {turn.among[0].label}" if turn.chosen else ""
+
+
+def _plain(text: str) -> str:
+    """Without the function in which a test has declared its events."""
+    return _LOCAL.sub("", text)
 
 
 def _cut(text: str, wide: int) -> str:
@@ -73,7 +82,7 @@ def failure_report(seen: Exploration, what: str, replay: str) -> str:
     """Return the report on *seen*, in which *what* is wrong; *replay* is the call that shows it again."""
     return (
         f"{what}\n\n"
-        f"{seen.workflow.workflow_name} on {seen.backend}, {_how(seen)}; {_came_to(seen)}.\n\n"
+        f"{seen.workflow.workflow_name} on {seen.backend}, {_how(seen)}; {came_to(seen)}.\n\n"
         f"{table(seen)}\n\n"
         f"Show it again with\n"
         f"    {replay}\n"
@@ -90,9 +99,10 @@ def _how(seen: Exploration) -> str:
     return f"with {count} deviation{'s' * (count > 1)} (*) from the order of an ordinary run{died}"
 
 
-def _came_to(seen: Exploration) -> str:
+def came_to(seen: Exploration) -> str:
+    """Return what the run has come to."""
     if seen.is_deadlocked:
         return "the run hangs"
     if seen.error is not None:
-        return f"the run raised {seen.error!r}"
-    return f"the run gave {seen.result!r}"
+        return f"the run raised {_plain(repr(seen.error))}"
+    return f"the run gave {_plain(repr(seen.result))}"
