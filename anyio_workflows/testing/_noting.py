@@ -1,5 +1,6 @@
 """What an observer is told of an explored run, kept for checks and put into words for reports."""
 
+from contextvars import ContextVar
 from typing import Any
 
 from .. import Event, StopEvent
@@ -7,6 +8,9 @@ from .._brief import brief
 from .._turnstile import label
 from ..abc import AttemptEnd, ObservedAttempt, ObservedRun, Observer, RunEnd
 from ._turnstile import CANCELLED, ScheduledTurnstile
+
+execution: ContextVar[str] = ContextVar("anyio_workflows_explored_execution", default="")
+"""What the execution is called that code is called by; empty outside of any."""
 
 
 class Noting(Observer):
@@ -26,7 +30,9 @@ class Noting(Observer):
 
     def attempt_started(self, attempt: ObservedAttempt, sender: ObservedAttempt | None) -> None:  # noqa: ARG002
         self._facts.append(("attempt_started", attempt))
-        self._gate.note(_name(attempt), "begins")
+        name = _name(attempt)
+        execution.set(name)
+        self._gate.note(name, "begins")
 
     def attempt_ended(self, attempt: ObservedAttempt, end: AttemptEnd) -> None:
         self._facts.append(("attempt_ended", attempt, end))

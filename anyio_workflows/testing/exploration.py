@@ -9,9 +9,9 @@ import attrs
 
 from .. import Event, StartEvent, Workflow, WorkflowCheckpointer, WorkflowHandler, WorkflowRuntimeError
 from .._brief import brief
-from ..abc import Observer, Point, turnstile
+from ..abc import Observer, Point, Turnstile, turnstile
 from ._loops import Deadlock, run_explored
-from ._noting import Noting, begun_and_not_ended
+from ._noting import Noting, begun_and_not_ended, execution
 from ._turnstile import Note, ScheduledTurnstile, Turn
 from .schedule import Schedule
 
@@ -232,7 +232,13 @@ async def checkpoint(label: str = "") -> None:
     if not label:
         frame = inspect.currentframe()
         label = frame.f_back.f_code.co_qualname if frame is not None and frame.f_back is not None else "?"
-    await gate.reach(Point("outside", label))
+    await _pass(gate, label, f"goes on at {label}")
+
+
+async def _pass(gate: Turnstile, label: str, what: str) -> None:
+    who = execution.get()
+    await gate.reach(Point("checkpoint", who) if who else Point("outside", label))
+    gate.note(who or label, what if who else "goes on")
 
 
 async def interleave(awaitable: Awaitable[Any], label: str = "") -> Any:
@@ -248,12 +254,15 @@ async def interleave(awaitable: Awaitable[Any], label: str = "") -> Any:
         As of *awaitable*.
     """
     name = label or getattr(awaitable, "__qualname__", type(awaitable).__qualname__)
+    gate = turnstile.get()
+    if gate is None:
+        return await awaitable
     try:
-        await checkpoint(f"before {name}")
+        await _pass(gate, f"before {name}", f"begins {name}")
     except BaseException:
         if isinstance(awaitable, Coroutine):
             awaitable.close()  # nobody else will, and Python would warn that it was never awaited
         raise
     result = await awaitable
-    await checkpoint(f"after {name}")
+    await _pass(gate, f"after {name}", f"comes back from {name}")
     return result

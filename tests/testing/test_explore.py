@@ -437,8 +437,29 @@ def test_points_of_ones_own_are_named_and_give_what_they_wrap(backend: str) -> N
     seen: list[Exploration] = []
     explore(Asking, schedule="", backends=[backend], invariant=seen.append)
     assert seen[0].result == 42
+    notes = [text for turn in seen[0].turns for who, text in turn.notes if who == "ask at StartEvent()"]
+    assert notes == [
+        "begins",
+        "begins Service.answer",
+        "goes on at the service",
+        "comes back from Service.answer",
+        "sends StopEvent(result=42)",
+        "ends",
+    ]
+
+
+def test_points_outside_of_a_step_are_called_by_their_own_names() -> None:
+    async def drive(handler: WorkflowHandler) -> None:
+        await checkpoint("somebody")
+        await checkpoint()
+
+    seen: list[Exploration] = []
+    explore(lost_update.Fixed, driver=drive, schedule="", invariant=seen.append)
     labels = [turn.point.label for turn in seen[0].turns if turn.point.kind == "outside"]
-    assert labels == ["before Service.answer", "the service", "after Service.answer"]
+    assert labels == [
+        "somebody",
+        "test_points_outside_of_a_step_are_called_by_their_own_names.<locals>.drive",
+    ]
 
 
 async def test_points_of_ones_own_are_checkpoints_where_nothing_is_explored() -> None:
@@ -447,7 +468,7 @@ async def test_points_of_ones_own_are_checkpoints_where_nothing_is_explored() ->
         assert await interleave(Service().answer()) == 42
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await interleave(Service().answer())
+            await checkpoint()
         assert scope.cancelled_caught
 
 
