@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ._turnstile import Note, Turn
 from .checks import (
     STANDARD_CHECKS,
     Check,
@@ -36,11 +37,13 @@ __all__ = (
     "FakeContext",
     "FakeStore",
     "NondeterminismError",
+    "Note",
     "Schedule",
     "ScheduleError",
     "Sent",
     "StoreCheck",
     "StoreOperation",
+    "Turn",
     "VirtualClock",
     "WorkflowTestResult",
     "WorkflowTestRunner",

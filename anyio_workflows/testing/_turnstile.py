@@ -16,7 +16,9 @@ class Note(NamedTuple):
     """Something that somebody did."""
 
     who: str
+    """What the execution is called, or the point outside of any; empty if it is nobody."""
     text: str
+    """What it did."""
 
 
 CANCELLED = "is cancelled"
