@@ -46,6 +46,15 @@ def crashes(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST)
+def gallery(session: nox.Session) -> None:
+    """Try a thousand schedules on each workflow of the gallery that is free of its bug."""
+    session.install(".[dev]")
+    env = {**INSTALLED_ONLY, "ANYIO_WORKFLOWS_EXAMPLES": "1000"}
+    tests = ("tests/testing/test_gallery.py", "--timeout", "600")
+    session.run("python", "-m", "pytest", *tests, *session.posargs, env=env)
+
+
+@nox.session(python=OLDEST)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that are allowed."""
     if session.venv_backend != "uv":

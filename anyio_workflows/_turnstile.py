@@ -7,6 +7,8 @@ their turn. Others ask nobody.
 from contextvars import ContextVar
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from ._brief import brief
+
 PointKind: TypeAlias = Literal["begin", "await", "end", "checkpoint", "outside"]
 """A delivery is about to begin; a step awaits something of its context; its body has returned and is to commit; it has
 made a point of its own; somebody outside of the run has."""
@@ -32,10 +34,16 @@ class Turnstile(Protocol):
         """
         ...
 
-    def note(self, text: str) -> None:
-        """Note what the task that has its turn does."""
+    def note(self, who: str, text: str) -> None:
+        """Note that *who*, called as where it waits, does what *text* says."""
         ...
 
 
 turnstile: ContextVar[Turnstile | None] = ContextVar("anyio_workflows_turnstile", default=None)
 """What runs ask that are made from here on."""
+
+
+def label(step: str, event: object, attempt: int) -> str:
+    """Return what an execution is called in what is told of an explored run."""
+    nth = "" if attempt == 1 else f", attempt {attempt}"
+    return f"{step} at {brief(event)}{nth}"

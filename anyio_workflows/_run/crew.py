@@ -15,14 +15,13 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from .._brief import brief
 from .._declare.signature import CallShape
 from .._errors import WorkflowTimeoutError
 from .._events import Event
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
 from .._ledger.plan import Node
-from .._turnstile import Point, PointKind, Turnstile, turnstile
+from .._turnstile import Point, PointKind, Turnstile, label, turnstile
 from .calling import call_step, drive
 from .executors import run_in_executor
 from .inbox import Inbox
@@ -164,7 +163,7 @@ class Crew(Tokens):
                     return  # type: ignore[unreachable]  # decided while the body ran
                 if self.is_traced:
                     if self.turnstile is not None:
-                        await self.turnstile.reach(Point("end", _name(delivery)))
+                        await self.turnstile.reach(Point("end", name_of(delivery)))
                         if ledger.outcome is not None:
                             return  # type: ignore[unreachable]  # decided meanwhile
                     self.ends(delivery, output)
@@ -259,7 +258,7 @@ class Crew(Tokens):
         """Let other tasks, timeouts and cancellation have their turn."""
         self.flush()
         if self.turnstile is not None:
-            await self.turnstile.reach(Point(kind, _name(execution._delivery)))
+            await self.turnstile.reach(Point(kind, name_of(execution._delivery)))
         else:
             await checkpoint()
             self.breathed()
@@ -437,7 +436,6 @@ class Crew(Tokens):
         """The body of an execution of a run that is traced has given *output*, which is not committed yet."""
 
 
-def _name(delivery: Delivery) -> str:
+def name_of(delivery: Delivery) -> str:
     """Return what a delivery is called where it waits for its turn: the same in every order."""
-    attempt = "" if delivery.attempt == 1 else f", attempt {delivery.attempt}"
-    return f"{delivery.desk.node.name} at {brief(delivery.event)}{attempt}"
+    return label(delivery.desk.node.name, delivery.event, delivery.attempt)

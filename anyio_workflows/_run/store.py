@@ -12,7 +12,7 @@ from .._brief import brief
 from .._errors import WorkflowRuntimeError
 from .._ledger.delivery import Delivery
 from .._ledger.state import MISSING, Draft, RunState
-from .crew import Crew
+from .crew import Crew, name_of
 from .worker import Execution, Parked
 
 StateT = TypeVar("StateT")
@@ -159,7 +159,7 @@ class StateStore(Generic[StateT]):
     def _note(self, what: str) -> None:
         """Tell what explores the run, if it is explored."""
         if self._crew.turnstile is not None:
-            self._crew.turnstile.note(what)
+            self._crew.turnstile.note(name_of(self._execution._delivery), what)
 
     async def _begin_change(self) -> None:
         await self._look()

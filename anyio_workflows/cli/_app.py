@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from .. import Graph, StartEvent, Workflow, WorkflowHandler, to_dot, to_mermaid
+from .. import Graph, StartEvent, Workflow, WorkflowHandler, WorkflowRuntimeError, to_dot, to_mermaid
 from ._errors import UsageError
 from ._fields import start_event
 from ._options import (
@@ -145,14 +145,16 @@ def replay(
     """
 
     def work() -> None:
-        from ..testing import replay as replayed  # noqa: PLC0415  # for those who test
+        from ..testing import Schedule  # noqa: PLC0415  # for those who test
+        from ..testing import replay as replayed  # noqa: PLC0415
 
         check_backend(backend)
-        workflow = load_workflow(target)
         try:
-            say(replayed(workflow, schedule, start_event(workflow, fields), backend=backend))
-        except ValueError as error:
+            tape = Schedule.parse(schedule)
+        except WorkflowRuntimeError as error:
             raise UsageError(str(error)) from error
+        workflow = load_workflow(target)
+        say(replayed(workflow, tape, start_event(workflow, fields), backend=backend))
 
     return exit_code(work, shows_traceback=traceback)
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ._turnstile import Note, Turn
 from .checks import (
     STANDARD_CHECKS,
     Check,
@@ -12,12 +13,13 @@ from .checks import (
     nothing_after_the_stop,
     stream_ends_with_the_stop,
 )
+from .exhausting import NondeterminismError
 from .exploration import Driver, Exploration, checkpoint, interleave
 from .fake_context import FakeContext, FakeStore, Sent
 from .replaying import replay
 from .runner import WorkflowTestResult, WorkflowTestRunner
 from .schedule import Schedule
-from .search import Explored, NondeterminismError, ScheduleError, explore
+from .search import Explored, ScheduleError, explore
 from .store_conformance import STORE_CHECKS, StoreCheck, check_store
 from .virtual import VirtualClock
 
@@ -35,11 +37,13 @@ __all__ = (
     "FakeContext",
     "FakeStore",
     "NondeterminismError",
+    "Note",
     "Schedule",
     "ScheduleError",
     "Sent",
     "StoreCheck",
     "StoreOperation",
+    "Turn",
     "VirtualClock",
     "WorkflowTestResult",
     "WorkflowTestRunner",

@@ -2,14 +2,17 @@
 
 Time does not pass by itself: when nothing can run, the clock jumps to the next deadline. Before it does, whoever waits
 at a turnstile goes on, one at a time. That everybody waits is known to the loop only: asyncio's own says so when its
-queue of ready callbacks is empty, Trio's when `trio.testing.wait_all_tasks_blocked` returns.
+queue of ready callbacks is empty, Trio's tells an instrument before it looks for something to run.
 """
 
 import asyncio
 import heapq
 import math
 import random
+import threading
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -19,15 +22,54 @@ from ._turnstile import ScheduledTurnstile
 _PATIENCE = 0.5
 """Real seconds for which a program that can do nothing is given the benefit of the doubt: a thread of its own may run."""
 
+_PATIENCE_WITH_IDLE = 0.1
+"""Real seconds if there are only threads that Trio keeps for later: one that has just begun looks the same."""
+
+_GLANCE = 0.002
+"""Real seconds between two looks at whether such a thread has done something."""
+
+
+class Service:
+    """Serves a turnstile for as long as a program runs."""
+
+    def __init__(self, turnstile: ScheduledTurnstile, scope: anyio.CancelScope) -> None:
+        self._turnstile = turnstile
+        self._scope = scope
+        self.is_stuck: bool = False
+        """Everybody waits for something that can never come."""
+        self._error: BaseException | None = None
+
+    def let_one_through(self) -> bool:
+        """Let the next one go on; False if nobody waits at the turnstile."""
+        try:
+            return self._turnstile.let_one_through()
+        except BaseException as error:  # noqa: BLE001  # it is raised where the program was started: loops lose it
+            self._error = error
+            self._scope.cancel()
+            return True
+
+    def give_up(self) -> None:
+        """End a program that can do nothing."""
+        self.is_stuck = True
+        self._turnstile.stuck()
+        self._scope.cancel()
+
+    def check(self) -> None:
+        """Raise what has ended the program, if that was not the program."""
+        if self._error is not None:
+            raise self._error
+        if self.is_stuck:
+            raise Deadlock
+
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """asyncio's event loop on a clock that jumps; it has no clock to replace, so it looks ahead instead of sleeping."""
 
-    turnstile: ScheduledTurnstile | None = None
-    on_deadlock: Callable[[], None] | None = None
+    service: Service | None = None
     _now = 0.0
     _ready: Any
     _scheduled: Any
+    _selector: Any
     _timer_cancelled_count: int
 
     def time(self) -> float:
@@ -35,23 +77,27 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def _run_once(self) -> None:
-        if not self._ready and not (self.turnstile is not None and self.turnstile.let_one_through()):
-            self._jump()
+        if not self._ready:
+            self._find_work()
         super()._run_once()  # type: ignore[misc]  # private, and what asyncio's loops are made of
 
-    def _jump(self) -> None:
+    def _find_work(self) -> None:
         while self._scheduled and self._scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1
             heapq.heappop(self._scheduled)._scheduled = False
-        if self._scheduled:
-            self._now = max(self._now, self._scheduled[0].when())
-        elif self.on_deadlock is not None:
-            selector: Any = self._selector  # type: ignore[attr-defined]
-            events = selector.select(_PATIENCE)
+        due = self._scheduled[0].when() if self._scheduled else math.inf
+        service = self.service
+        if due <= self._now or (service is not None and service.let_one_through()):
+            return
+        if due < math.inf:
+            self._now = due
+        elif service is not None and not service.is_stuck:
+            # One file is the loop's own, by which threads wake it.
+            events = self._selector.select(_patience(awaits_io=len(self._selector.get_map()) > 1))
             if events:
                 self._process_events(events)  # type: ignore[attr-defined]
             else:
-                self.on_deadlock()
+                service.give_up()
 
 
 def run_virtually(main: Callable[[], Awaitable[Any]], backend: str, **options: Any) -> Any:
@@ -91,73 +137,104 @@ def _explore_on_asyncio(main: Callable[..., Awaitable[Any]], turnstile: Schedule
     async def served() -> Any:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop), "it was made by the factory"
-        is_stuck = False
+
+        def wait() -> tuple[object, Awaitable[None], Callable[[], None]]:
+            future = loop.create_future()
+            return asyncio.current_task(), future, partial(future.set_result, None)
+
+        turnstile.wait = wait
         result = None
         with anyio.CancelScope() as scope:
-
-            def stop() -> None:
-                nonlocal is_stuck
-                is_stuck = True
-                loop.on_deadlock = None
-                scope.cancel()
-
-            loop.on_deadlock = stop
+            service = Service(turnstile, scope)
 
             def begin() -> None:
-                loop.turnstile = turnstile
+                loop.service = service
 
             result = await main(begin)
-        loop.on_deadlock = None
-        if is_stuck:
-            raise Deadlock
+        loop.service = None
+        service.check()
         return result
 
     return run_virtually(served, "asyncio")
 
 
+class _TrioInstrument:
+    """Serves a turnstile whenever Trio has looked for news and has nothing to run."""
+
+    def __init__(self, service: Service, runner: Any) -> None:
+        self._service = service
+        self._runner = runner
+        self._stuck_since: float | None = None
+
+    def after_io_wait(self, _timeout: float) -> None:
+        """See whether anybody can go on by himself."""
+        runner = self._runner
+        if runner.runq:
+            self._stuck_since = None
+            return
+        deadline = runner.deadlines.next_deadline()
+        if deadline <= runner.clock.current_time():
+            return
+        if self._service.let_one_through():
+            self._stuck_since = None
+        elif deadline == math.inf and not self._service.is_stuck:
+            self._wait_for_others()
+
+    def _wait_for_others(self) -> None:
+        """Give up when nothing has come for a while."""
+        if self._stuck_since is None:
+            self._stuck_since = time.monotonic()
+        if time.monotonic() - self._stuck_since >= _patience(awaits_io=self._awaits_io()):
+            self._service.give_up()
+        else:
+            time.sleep(_GLANCE)  # Trio itself would look all the time
+
+    def _awaits_io(self) -> bool:
+        """Whether a task waits for a socket, say; one that is waited for is Trio's own."""
+        io = self._runner.io_manager.statistics()
+        return bool(io.backend != "epoll" or io.tasks_waiting_read + io.tasks_waiting_write > 1)
+
+
+class _InOrder(random.Random):
+    """Leaves tasks that Trio found ready together in the order of their creation."""
+
+    def shuffle(self, x: Any) -> None:
+        """Shuffle nothing."""
+
+
+def _patience(*, awaits_io: bool) -> float:
+    """Return for how many real seconds something may yet come from outside of the loop."""
+    me = threading.current_thread()
+    others = [each.name for each in threading.enumerate() if each is not me]
+    if awaits_io or any(not name.startswith("Trio thread ") for name in others):
+        return _PATIENCE
+    return _PATIENCE_WITH_IDLE if others else 0.0
+
+
 def _explore_on_trio(main: Callable[..., Awaitable[Any]], turnstile: ScheduledTurnstile) -> Any:
     import trio  # noqa: PLC0415  # an extra
 
-    run: Any = trio._core._run  # Trio draws the order of tasks that became ready together: here from one seed
+    run: Any = trio._core._run  # Trio draws the order of tasks that became ready together: here there is one
     before = run._r, run._ALLOW_DETERMINISTIC_SCHEDULING
-    run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = random.Random(0), True  # noqa: S311
+    run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(0), True
+    current_task, reschedule = trio.lowlevel.current_task, trio.lowlevel.reschedule
+    wait_task_rescheduled, succeeded = trio.lowlevel.wait_task_rescheduled, trio.lowlevel.Abort.SUCCEEDED
 
-    async def serve(scope: anyio.CancelScope, stuck: list[bool]) -> None:
-        while True:
-            turnstile.news = anyio.Event()
-            await trio.testing.wait_all_tasks_blocked()
-            while turnstile.let_one_through():
-                await trio.testing.wait_all_tasks_blocked()
-            if trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf:
-                await trio.to_thread.run_sync(_wait_a_little)
-                if not turnstile.news.is_set() and _is_still_stuck(trio):
-                    stuck.append(True)
-                    scope.cancel()
-            await turnstile.news.wait()
+    def wait() -> tuple[object, Awaitable[Any], Callable[[], None]]:
+        task = current_task()
+        return task, wait_task_rescheduled(lambda _raise_cancel: succeeded), partial(reschedule, task)
 
     async def served() -> Any:
-        stuck: list[bool] = []
+        turnstile.wait = wait
         result = None
         with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as tasks:
-                result = await main(lambda: tasks.start_soon(serve, scope, stuck))
-                tasks.cancel_scope.cancel()
-        if stuck:
-            raise Deadlock
+            service = Service(turnstile, scope)
+            instrument: Any = _TrioInstrument(service, run.GLOBAL_RUN_CONTEXT.runner)
+            result = await main(partial(trio.lowlevel.add_instrument, instrument))
+        service.check()
         return result
 
     try:
         return run_virtually(served, "trio")
     finally:
         run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = before
-
-
-def _wait_a_little() -> None:
-    import time  # noqa: PLC0415  # real time, for real threads
-
-    time.sleep(_PATIENCE)
-
-
-def _is_still_stuck(trio: Any) -> bool:
-    statistics = trio.lowlevel.current_statistics()
-    return bool(statistics.tasks_runnable <= 1 and statistics.seconds_to_next_deadline == math.inf)

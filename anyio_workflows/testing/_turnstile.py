@@ -3,13 +3,26 @@
 Whether everybody else waits is known by the event loop alone: see `_loops`.
 """
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
-import anyio
 import attrs
 
 from ..abc import Point
 from .schedule import Schedule
+
+
+class Note(NamedTuple):
+    """Something that somebody did."""
+
+    who: str
+    """What the execution is called, or the point outside of any; empty if it is nobody."""
+    text: str
+    """What it did."""
+
+
+CANCELLED = "is cancelled"
+"""The text of notes of which several can come at one moment, each backend in an order of its own."""
 
 
 @attrs.define
@@ -28,7 +41,7 @@ class Turn:
     among: tuple[Point, ...]
     """Who could have gone on: the task that had the turn before, if it is among them, then the others as they came."""
 
-    notes: list[str] = attrs.field(factory=list)
+    notes: list[Note] = attrs.field(factory=list)
     """What the task has done until everybody waited again."""
 
     draw: int | None = None
@@ -40,12 +53,12 @@ class Crashed(BaseException):
 
 
 class _Place:
-    __slots__ = ("bell", "point", "task")
+    __slots__ = ("go_on", "point", "task")
 
-    def __init__(self, point: Point) -> None:
+    def __init__(self, point: Point, task: object, go_on: Callable[[], None]) -> None:
         self.point = point
-        self.bell = anyio.Event()
-        self.task = anyio.get_current_task().id
+        self.task = task
+        self.go_on = go_on
 
 
 class ScheduledTurnstile:
@@ -54,36 +67,54 @@ class ScheduledTurnstile:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._places: list[_Place] = []
-        self._last: int | None = None
-        """The task that went on last."""
+        self._last: object = None
+        """The task that went on last; not its id, which another may have after it."""
         self.turns: list[Turn] = []
         """What has happened so far."""
         self.draws: list[int] = []
         """How many there were to choose from, for each choice that was one."""
-        self.before: list[str] = []
+        self.before: list[Note] = []
         """What was noted before the first turn."""
-        self.news: Any = None
-        """An event to set when somebody comes, for a loop that has to be told."""
+        self.is_mute: bool = False
+        """Nothing is noted: what is left of a run is being thrown away."""
+        self.draws_before_crash: int = 0
+        self.wait: Callable[[], tuple[object, Awaitable[Any], Callable[[], None]]] = _not_served
+        """The loop's: returns the current task, what to await for its turn, and what to call to give it."""
         self.is_crashed: bool = False
-        self.on_crash: Any = None
+        self.on_crash: Callable[[], None] | None = None
         """Called when the program dies."""
+        self.on_stuck: Callable[[], None] | None = None
+        """Called when nothing can go on any more."""
 
     async def reach(self, point: Point) -> None:
         """Wait at *point* for the turn of the current task."""
-        place = _Place(point)
+        task, turn, go_on = self.wait()
+        place = _Place(point, task, go_on)
         self._places.append(place)
-        if self.news is not None:
-            self.news.set()
         try:
-            await place.bell.wait()
+            await turn
         except BaseException:
             if place in self._places:
                 self._places.remove(place)
             raise
 
-    def note(self, text: str) -> None:
-        """Note what the task that has its turn does."""
-        (self.turns[-1].notes if self.turns else self.before).append(text)
+    def note(self, who: str, text: str) -> None:
+        """Note that *who* does what *text* says."""
+        if self.is_mute:
+            return
+        notes = self.turns[-1].notes if self.turns else self.before
+        place = len(notes)
+        if text == CANCELLED:
+            while place and notes[place - 1].text == CANCELLED and notes[place - 1].who > who:
+                place -= 1
+        notes.insert(place, Note(who, text))
+
+    def stuck(self) -> None:
+        """Note that nothing can go on any more."""
+        self.note("", "--- nothing can go on ---")
+        self.is_mute = True
+        if self.on_stuck is not None:
+            self.on_stuck()
 
     def let_one_through(self) -> bool:
         """Let the next one go on; False if nobody waits. Everybody who could go on by himself has done so."""
@@ -91,11 +122,14 @@ class ScheduledTurnstile:
             return False
         if self._schedule.crash_at == len(self.turns) and not self.is_crashed:
             self.is_crashed = True
-            self.note("--- the program dies ---")
+            self.note("", "--- the program dies ---")
+            self.is_mute = True
+            self.draws_before_crash = len(self.draws)
+            assert self.on_crash is not None, "whoever begins says what dying is"
             self.on_crash()
             return True
         # Whoever had the last turn goes on, as in a run that nobody explores; then those who wait, as they came.
-        self._places.sort(key=lambda place: place.task != self._last)
+        self._places.sort(key=lambda place: place.task is not self._last)
         among = tuple(place.point for place in self._places)
         chosen, draw = 0, None
         if len(among) > 1:
@@ -106,5 +140,9 @@ class ScheduledTurnstile:
         place = self._places.pop(chosen)
         self.turns.append(Turn(len(self.turns), place.point, chosen, among, draw=draw))
         self._last = place.task
-        place.bell.set()
+        place.go_on()
         return True
+
+
+def _not_served() -> tuple[object, Awaitable[Any], Callable[[], None]]:
+    raise RuntimeError("a turnstile is for runs that are explored, in a loop that serves it")

@@ -1,22 +1,18 @@
 """One run of a workflow in which a schedule decides who goes on, and what was seen of it."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
 import anyio
 import attrs
 
-from .. import (
-    Event,
-    StartEvent,
-    Workflow,
-    WorkflowCheckpointer,
-    WorkflowHandler,
-)
-from ..abc import AttemptEnd, ObservedAttempt, ObservedRun, Observer, Point, RunEnd, turnstile
+from .. import Event, StartEvent, Workflow, WorkflowCheckpointer, WorkflowHandler, WorkflowRuntimeError
+from .._brief import brief
+from ..abc import Observer, Point, Turnstile, turnstile
 from ._loops import Deadlock, run_explored
-from ._turnstile import ScheduledTurnstile, Turn
+from ._noting import Noting, begun_and_not_ended, execution
+from ._turnstile import Note, ScheduledTurnstile, Turn
 from .schedule import Schedule
 
 Driver: TypeAlias = Callable[[WorkflowHandler], Awaitable[object]]
@@ -27,8 +23,8 @@ Driver: TypeAlias = Callable[[WorkflowHandler], Awaitable[object]]
 class Case:
     """What is explored: a workflow, what its runs start with, and what happens outside of them."""
 
-    make: Callable[[], Workflow]
-    """Makes the workflow, anew for each run."""
+    make: Callable[..., Workflow]
+    """Makes the workflow, anew for each run and each life; is given the world if there is one."""
 
     start_event: StartEvent | None = None
     options: Mapping[str, Any] = attrs.field(factory=dict)
@@ -38,22 +34,25 @@ class Case:
     recorded: bool = False
     """Whether it is run by a checkpointer: so that it can die, and go on."""
 
+    world: Callable[[], Any] | None = None
+    """Makes what is outside of a run, and outlives its death."""
 
-def maker_of(given: object) -> Callable[[], Workflow]:
-    """Return what makes the workflow that *given* is: a class, a function that makes one, or one.
+    def workflow_in(self, world: Any) -> Workflow:
+        """Return a new workflow, in *world* if there is one.
 
-    Raises:
-        TypeError: It is none of these.
-    """
-    if isinstance(given, Workflow):
-        return lambda: given
-    if callable(given):
-        make: Callable[[], Workflow] = given  # pyright: ignore[reportAssignmentType]  # told when it is called
-        return make
-    raise TypeError(f"{given!r} is no workflow; give its class, or a function that makes one")
+        Raises:
+            WorkflowRuntimeError: What is to make it makes something else.
+        """
+        made: object = self.make() if self.world is None else self.make(world)
+        if not isinstance(made, Workflow):
+            raise WorkflowRuntimeError(
+                f"explore() was given {self.make!r} to make workflows with, and it gave {brief(made)}; "
+                f"give a workflow class, or a function that returns a workflow"
+            )
+        return made
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, repr=False)
 class Exploration:
     """What one run has come to under one schedule."""
 
@@ -74,70 +73,55 @@ class Exploration:
     """How many there were to choose from, for each number of the tape."""
     facts: list[tuple[Any, ...]] = attrs.field(factory=list)
     """What an observer was told, in order: the name of the hook and its arguments."""
-    before: list[str] = attrs.field(factory=list)
+    before: list[Note] = attrs.field(factory=list)
     """What was noted before the first turn."""
+    world: Any = None
+    """What `explore` was told to make for this run, outside of it."""
     is_deadlocked: bool = False
     """Every task waited for something that could not come."""
+    waiting: tuple[str, ...] = ()
+    """Then: the executions that had begun and not ended."""
+    driver_error: Exception | None = None
+    """What the driver raised."""
+    draws_before_crash: int = 0
+    """How many of its choices were made in its first life, if it died."""
     has_crashed: bool = False
     """It died and went on in another life."""
     round_trip: tuple[bytes, bytes] | None = None
     """The last cut as it was written, and as it was written after it had been read."""
 
+    def __repr__(self) -> str:
+        return f"<Exploration of {self.workflow.workflow_name} on {self.backend}, {self.schedule!r}>"
+
     def trace(self) -> list[str]:
         """Return what happened, a line each: the same whenever this schedule is run."""
-        lines = list(self.before)
+        lines = [" ".join(note).strip() for note in self.before]
         for turn in self.turns:
             lines.append(
                 f"{turn.number} {turn.point.kind} {turn.point.label} ({turn.chosen} of {len(turn.among)})"
             )
-            lines += [f"    {note}" for note in turn.notes]
+            lines += ["    " + " ".join(note).strip() for note in turn.notes]
         return lines
 
-
-class _Noting(Observer):
-    """Notes what an observer is told."""
-
-    def __init__(self, gate: ScheduledTurnstile, facts: list[tuple[Any, ...]]) -> None:
-        self._gate = gate
-        self._facts = facts
-
-    def attempt_started(self, attempt: ObservedAttempt, sender: ObservedAttempt | None) -> None:  # noqa: ARG002
-        self._facts.append(("attempt_started", attempt))
-        self._gate.note(f"{attempt.step} begins at {attempt.event!r}{_nth(attempt)}")
-
-    def attempt_ended(self, attempt: ObservedAttempt, end: AttemptEnd) -> None:
-        self._facts.append(("attempt_ended", attempt, end))
-        how = f"gives {end.output!r}" if end.status == "completed" else end.status
-        if end.error is not None:
-            how = f"fails: {end.error!r}"
-        self._gate.note(f"{attempt.step} at {attempt.event!r} {how}")
-
-    def event_sent(self, run: ObservedRun, event: Event, sender: ObservedAttempt | None) -> None:
-        self._facts.append(("event_sent", run, event, sender))
-        self._gate.note(f"{sender.step if sender is not None else 'outside'} sends {event!r}")
-
-    def event_received(
-        self, run: ObservedRun, event: Event, step: str, delivery: int, sender: ObservedAttempt | None
-    ) -> None:
-        self._facts.append(("event_received", run, event, step, delivery, sender))
-
-    def event_written(self, run: ObservedRun, event: Event) -> None:
-        self._facts.append(("event_written", run, event))
-
-    def run_ended(self, run: ObservedRun, end: RunEnd) -> None:
-        self._facts.append(("run_ended", run, end))
-
-
-def _nth(attempt: ObservedAttempt) -> str:
-    return "" if attempt.attempt == 1 else f", attempt {attempt.attempt}"
+    @property
+    def came_to(self) -> Schedule:
+        """The schedule that says in so many words what was chosen, and when it died."""
+        chosen = [turn.chosen for turn in self.turns if turn.draw is not None]
+        return Schedule(chosen, self.schedule.crash_at if self.has_crashed else None)
 
 
 def run_once(case: Case, schedule: Schedule, backend: str) -> Exploration:
     """Run *case* once, as *schedule* says, and return what was seen."""
     gate = ScheduledTurnstile(schedule)
-    seen = Exploration(backend=backend, schedule=schedule, workflow=case.make())
+    world = case.world() if case.world is not None else None
+    seen = Exploration(backend=backend, schedule=schedule, workflow=case.workflow_in(world), world=world)
     seen.turns, seen.draws, seen.before = gate.turns, gate.draws, gate.before
-    observer = _Noting(gate, seen.facts)
+    observer = Noting(gate, seen.facts)
+
+    def stuck() -> None:
+        seen.waiting = begun_and_not_ended(seen.facts)
+
+    gate.on_stuck = stuck
 
     async def main(begin: Callable[[], None]) -> None:
         token = turnstile.set(gate)
@@ -150,6 +134,7 @@ def run_once(case: Case, schedule: Schedule, backend: str) -> Exploration:
         run_explored(main, backend, gate)
     except Deadlock:
         seen.is_deadlocked = True
+    seen.draws_before_crash = gate.draws_before_crash
     return seen
 
 
@@ -174,7 +159,9 @@ class _Lives:
         if self._cut is None:
             return
         self._seen.has_crashed = True
-        self._seen.workflow = case.make()
+        self._seen.workflow = case.workflow_in(self._seen.world)
+        self._gate.is_mute = False
+        self._gate.note("", "--- it goes on from what was recorded by then ---")
         checkpointer = WorkflowCheckpointer(workflow=self._seen.workflow)
         again = checkpointer.run_from(
             checkpointer.loads(self._cut), run_id="resumed", observers=[self._observer]
@@ -200,8 +187,7 @@ class _Lives:
             begin()
             try:
                 async with handler:
-                    if self._case.driver is not None:
-                        await self._case.driver(handler)
+                    await self._drive(handler)
                 seen.result = await handler
             except Exception as error:  # noqa: BLE001  # it is what the run has come to
                 seen.error = error
@@ -214,6 +200,14 @@ class _Lives:
         if checkpointer is not None:
             written = checkpointer.dumps(handler.checkpoint())
             seen.round_trip = (written, checkpointer.dumps(checkpointer.loads(written)))
+
+    async def _drive(self, handler: WorkflowHandler) -> None:
+        if self._case.driver is not None:
+            try:
+                await self._case.driver(handler)
+            except Exception as error:
+                self._seen.driver_error = error
+                raise
 
 
 def _nothing() -> None:
@@ -238,7 +232,13 @@ async def checkpoint(label: str = "") -> None:
     if not label:
         frame = inspect.currentframe()
         label = frame.f_back.f_code.co_qualname if frame is not None and frame.f_back is not None else "?"
-    await gate.reach(Point("outside", label))
+    await _pass(gate, label, f"goes on at {label}")
+
+
+async def _pass(gate: Turnstile, label: str, what: str) -> None:
+    who = execution.get()
+    await gate.reach(Point("checkpoint", who) if who else Point("outside", label))
+    gate.note(who or label, what if who else "goes on")
 
 
 async def interleave(awaitable: Awaitable[Any], label: str = "") -> Any:
@@ -254,7 +254,15 @@ async def interleave(awaitable: Awaitable[Any], label: str = "") -> Any:
         As of *awaitable*.
     """
     name = label or getattr(awaitable, "__qualname__", type(awaitable).__qualname__)
-    await checkpoint(f"before {name}")
+    gate = turnstile.get()
+    if gate is None:
+        return await awaitable
+    try:
+        await _pass(gate, f"before {name}", f"begins {name}")
+    except BaseException:
+        if isinstance(awaitable, Coroutine):
+            awaitable.close()  # nobody else will, and Python would warn that it was never awaited
+        raise
     result = await awaitable
-    await checkpoint(f"after {name}")
+    await _pass(gate, f"after {name}", f"comes back from {name}")
     return result

@@ -3,8 +3,9 @@
 from typing import Any
 
 from .. import StartEvent
-from .exploration import Case, Driver, maker_of, run_once
-from .report import table
+from .arguments import maker_of
+from .exploration import Case, Driver, run_once
+from .report import came_to, table
 from .schedule import Schedule, schedule_of
 
 
@@ -28,21 +29,15 @@ def replay(
         **options: As for `Workflow.run`.
 
     Raises:
-        ValueError: *schedule* is none.
+        WorkflowRuntimeError: *schedule* is none.
     """
     tape = schedule_of(schedule)
     case = Case(
-        make=maker_of(workflow),
+        make=maker_of(workflow, in_world=False),
         start_event=start_event,
         options=options,
         driver=driver,
         recorded=tape.crash_at is not None,
     )
     seen = run_once(case, tape, backend)
-    if seen.is_deadlocked:
-        end = "every task waits for something that can never come"
-    elif seen.error is not None:
-        end = f"the run raised {seen.error!r}"
-    else:
-        end = f"the run gave {seen.result!r}"
-    return f"{table(seen)}\n\n{end}"
+    return f"{table(seen)}\n\n{came_to(seen)}"

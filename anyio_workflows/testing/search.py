@@ -1,16 +1,19 @@
 """Try one workflow under many schedules, and say which one breaks it."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import attrs
 
-from .. import StartEvent, Workflow, WorkflowError
+from .. import StartEvent, Workflow
+from .arguments import check_arguments, maker_of
 from .checks import STANDARD_CHECKS, Check
-from .exploration import Case, Driver, Exploration, maker_of, run_once
+from .exhausting import NondeterminismError, all_schedules, check_same
+from .exploration import Case, Driver, Exploration, run_once
 from .report import failure_report
 from .schedule import Schedule, schedule_of
+from .shrinking import Shrinker
 
 
 class ScheduleError(AssertionError):
@@ -25,10 +28,6 @@ class ScheduleError(AssertionError):
     def schedule(self) -> str:
         """Under which schedule, for ``explore(..., schedule=...)``."""
         return str(self.exploration.schedule)
-
-
-class NondeterminismError(WorkflowError):
-    """The same schedule was run twice, and not the same happened."""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,12 +45,13 @@ class Explored:
 
 
 def explore(
-    workflow: Workflow | type[Workflow] | Callable[[], Workflow],
+    workflow: Workflow | type[Workflow] | Callable[..., Workflow],
     start_event: StartEvent | None = None,
     *,
     invariant: Check | None = None,
     checks: Sequence[Check] = STANDARD_CHECKS,
     driver: Driver | None = None,
+    world: Callable[[], Any] | None = None,
     backends: Sequence[str] = ("asyncio", "trio"),
     max_examples: int = 200,
     crashes: bool = False,
@@ -64,8 +64,8 @@ def explore(
 ) -> Explored:
     """Run *workflow* under many schedules, and raise if one breaks the *invariant*.
 
-    Hypothesis draws the schedules, and looks for the shortest that fails. Time is virtual, threads are not used. What
-    is decided: which delivery begins, which execution commits first, who goes on at each await of a `Context` and at
+    Hypothesis draws the schedules. Of one that fails, the simplest is looked for: with the fewest deviations from the
+    order of an ordinary run, and the earliest. Time is virtual, threads are not used. What is decided: which delivery begins, which execution commits first, who goes on at each await of a `Context` and at
     each `checkpoint` of yours; with *crashes*, when the program dies.
 
     Args:
@@ -76,10 +76,13 @@ def explore(
         checks: What has to hold beside.
         driver: Called with the handler of each run, beside it: sends events, reads the stream. Its own
             `anyio_workflows.testing.checkpoint` lets the schedule decide when.
+        world: Makes what is outside of a run, such as the double of a payment service: a new one for each run, which
+            outlives its death. *workflow* is called with it, and the invariant has it as ``seen.world``.
         backends: Where each schedule is tried.
         max_examples: Schedules that Hypothesis draws.
         crashes: Let the program die at some point and go on from a checkpoint of that moment, in a new workflow.
-        exhaustive: Instead of drawing, try every schedule with at most *max_deviations*.
+        exhaustive: Instead of drawing, try every schedule with at most *max_deviations*; with *crashes*, each with
+            every moment to die at.
         max_deviations: How often such a schedule does not take the first who came.
         schedule: Try this one alone, as a report has it.
         derandomize: Draw the same schedules each time.
@@ -92,25 +95,42 @@ def explore(
     Raises:
         ScheduleError: A schedule breaks something; the text is a table of what happened, and a line to show it again.
         NondeterminismError: The same schedule gave different runs: the workflow does something that is not controlled.
+        WorkflowRuntimeError: An argument has a wrong value, an extra is not installed, or an event loop runs already.
     """
-    case = Case(
-        make=maker_of(workflow), start_event=start_event, options=options, driver=driver, recorded=crashes
+    check_arguments(
+        explore, backends, max_examples=max_examples, max_deviations=max_deviations, options=options
     )
-    trial = _Trial(case, [*checks, invariant or _completed], tuple(backends), _name_of(workflow))
-    if schedule is not None:
-        trial.attempt(schedule_of(schedule))
+    only = None if schedule is None else schedule_of(schedule)
+    case = Case(
+        make=maker_of(workflow, in_world=world is not None),
+        start_event=start_event,
+        options=options,
+        driver=driver,
+        recorded=crashes or (only is not None and only.crash_at is not None),
+        world=world,
+    )
+    trial = _Trial(
+        case, [*checks, invariant or _completed], tuple(backends), _call_of(workflow, crashes=case.recorded)
+    )
+    if only is not None:
+        trial.attempt(only)
         return trial.explored()
     choices = trial.first()
     if exhaustive:
-        for number, each in enumerate(_all_schedules(trial, max_deviations), start=1):
+        every = all_schedules(trial.attempt, max_deviations, crashes=crashes)
+        for number, each in enumerate(every, start=1):
             if progress:
                 sys.stderr.write(f"\r{number} schedules tried, now {each.deviations} deviations ")
         if progress:
             sys.stderr.write("\n")
         return trial.explored(is_exhaustive=True)
-    from .strategies import schedules  # noqa: PLC0415  # Hypothesis, an extra
+    from .strategies import find, schedules  # noqa: PLC0415  # Hypothesis, an extra
 
-    _search(trial, schedules(choices=choices, crashes=crashes), max_examples, derandomize=derandomize)
+    failed = find(
+        trial.failure_of, schedules(choices=choices, crashes=crashes), max_examples, derandomize=derandomize
+    )
+    if failed is not None:
+        trial.report_simplest(failed)
     return trial.explored()
 
 
@@ -119,16 +139,40 @@ def _completed(seen: Exploration) -> None:
         raise AssertionError(f"the run failed: {seen.error!r}") from seen.error
 
 
-def _name_of(workflow: object) -> str:
-    return getattr(workflow, "__name__", type(workflow).__name__)
+def _driven(seen: Exploration) -> None:
+    if seen.driver_error is not None:
+        raise AssertionError(f"the driver failed: {seen.driver_error!r}") from seen.driver_error
+
+
+def _call_of(workflow: object, *, crashes: bool) -> str:
+    name = getattr(workflow, "__name__", type(workflow).__name__)
+    return f"explore({name}, ...{', crashes=True' * crashes}, schedule="
+
+
+@attrs.frozen
+class _Failure:
+    """What is wrong with one run."""
+
+    seen: Exploration
+    check: Check
+    error: Exception
+
+    @property
+    def text(self) -> str:
+        name = getattr(self.check, "__name__", type(self.check).__name__)
+        if isinstance(self.error, AssertionError):
+            return str(self.error) or f"{name} does not hold"
+        return f"{name} raised {self.error!r}"
 
 
 class _Trial:
-    def __init__(self, case: Case, checks: Sequence[Check], backends: tuple[str, ...], name: str) -> None:
+    """Schedules are tried with it, and what fails is told."""
+
+    def __init__(self, case: Case, checks: Sequence[Check], backends: tuple[str, ...], call: str) -> None:
         self._case = case
-        self._checks = checks
+        self._checks = (_driven, *checks)
         self._backends = backends
-        self._name = name
+        self._call = call
         self._runs = 0
         self._tried: set[Schedule] = set()
 
@@ -136,81 +180,74 @@ class _Trial:
         """Try the empty schedule, twice on each backend; return how many choices it leaves."""
         most = 0
         for backend in self._backends:
-            seen, again = (run_once(self._case, Schedule(), backend) for _ in range(2))
-            _check_same(seen, again)
+            seen, again = (self._run(Schedule(), backend) for _ in range(2))
+            check_same(seen, again)
+            self._pass(seen)
             most = max(most, len(seen.draws), len(seen.turns))
-        self.attempt(Schedule())
+        self._tried.add(Schedule())
         return most
 
     def attempt(self, schedule: Schedule) -> Exploration:
-        """Try *schedule* on each backend; return what was seen on the last."""
-        self._tried.add(schedule)
-        return [self._attempt_on(backend, schedule) for backend in self._backends][-1]
+        """Try *schedule* on each backend; return what was seen on the last.
 
-    def _attempt_on(self, backend: str, schedule: Schedule) -> Exploration:
+        Raises:
+            ScheduleError: Something is wrong.
+        """
+        self._tried.add(schedule)
+        for backend in self._backends:
+            seen = self._run(schedule, backend)
+            self._pass(seen)
+        return seen
+
+    def failure_of(self, schedule: Schedule) -> _Failure | None:
+        """Try *schedule* on each backend; return what is wrong on the first on which something is."""
+        self._tried.add(schedule)
+        found = (self._failure(self._run(schedule, backend)) for backend in self._backends)
+        return next((failure for failure in found if failure is not None), None)
+
+    def report_simplest(self, failure: _Failure) -> NoReturn:
+        """Look for the simplest schedule that fails as *failure* does.
+
+        Raises:
+            ScheduleError: With the simplest.
+            NondeterminismError: It does not fail again.
+        """
+        backend = failure.seen.backend
+
+        def fails(schedule: Schedule) -> Exploration | None:
+            self._tried.add(schedule)
+            found = self._failure(self._run(schedule, backend))
+            return found.seen if found is not None and found.check is failure.check else None
+
+        simplest = Shrinker(failure.seen, fails).shrink()
+        again = self._run(simplest.came_to, backend)
+        check_same(simplest, again)
+        self._pass(again)
+        raise NondeterminismError(
+            f"{again.workflow.workflow_name} failed once under schedule {str(again.schedule)!r} on {backend}, and then "
+            f"passed: {failure.text}\n"
+            f"The same happened, as far as it is noted; so what the check looks at is not controlled, or is kept from "
+            f"run to run"
+        )
+
+    def _run(self, schedule: Schedule, backend: str) -> Exploration:
         self._runs += 1
-        seen = run_once(self._case, schedule, backend)
+        return run_once(self._case, schedule, backend)
+
+    def _failure(self, seen: Exploration) -> _Failure | None:
         for check in self._checks:
             try:
                 check(seen)
-            except AssertionError as error:
-                raise ScheduleError(self._report(seen, error), seen) from error
-        return seen
+            except Exception as error:  # noqa: BLE001  # an invariant that trips over what it sees does not hold
+                return _Failure(seen, check, error)
+        return None
 
-    def _report(self, seen: Exploration, error: AssertionError) -> str:
-        replay = f'explore({self._name}, ..., schedule="{seen.schedule}")'
-        return failure_report(seen, str(error) or "the invariant does not hold", replay)
+    def _pass(self, seen: Exploration) -> None:
+        failure = self._failure(seen)
+        if failure is not None:
+            replay = f'{self._call}"{seen.schedule}")'
+            raise ScheduleError(failure_report(seen, failure.text, replay), seen) from failure.error
 
     def explored(self, *, is_exhaustive: bool = False) -> Explored:
         """Return how much was tried."""
         return Explored(runs=self._runs, schedules=len(self._tried), is_exhaustive=is_exhaustive)
-
-
-def _check_same(seen: Exploration, again: Exploration) -> None:
-    one, other = seen.trace(), again.trace()
-    if one == other:
-        return
-    place = next(
-        (place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right),
-        min(len(one), len(other)),
-    )
-    left, right = (lines[place] if place < len(lines) else "(nothing more)" for lines in (one, other))
-    raise NondeterminismError(
-        f"{seen.workflow.workflow_name} was run twice under one schedule on {seen.backend}, and not the same happened:\n"
-        f"    first:  {left.strip()}\n    then:   {right.strip()}\n"
-        f"Something in it is not controlled: random numbers, the time, a set whose order changes, a thread; or the "
-        f"workflow keeps something from run to run, and a new one has to be made for each"
-    )
-
-
-def _all_schedules(trial: _Trial, most: int) -> Iterator[Schedule]:
-    """Try every schedule with at most *most* deviations, and give each that was tried."""
-    waiting: list[tuple[int, ...]] = [()]
-    while waiting:
-        prefix = waiting.pop(0)
-        schedule = Schedule(prefix)
-        seen = trial.attempt(schedule)
-        yield schedule
-        if schedule.deviations == most:
-            continue
-        for place in range(len(prefix), len(seen.draws)):
-            zeros = (0,) * (place - len(prefix))
-            waiting += [(*prefix, *zeros, choice) for choice in range(1, seen.draws[place])]
-
-
-def _search(trial: _Trial, strategy: Any, max_examples: int, *, derandomize: bool) -> None:
-    from hypothesis import HealthCheck, given, settings  # noqa: PLC0415  # an extra
-
-    @settings(
-        max_examples=max_examples,
-        deadline=None,
-        database=None,
-        derandomize=derandomize,
-        report_multiple_bugs=False,
-        suppress_health_check=[*HealthCheck],  # pyright: ignore[reportArgumentType]
-    )
-    @given(schedule=strategy)
-    def attempt(schedule: Schedule) -> None:
-        trial.attempt(schedule)
-
-    attempt()

@@ -1,11 +1,15 @@
 """Hypothesis strategies for schedules and events."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from .. import Event, Workflow
 from .schedule import Schedule
+
+FoundT = TypeVar("FoundT")
 
 _MOST_OTHERS = 5
 """Largest number on a tape; counted round where fewer wait."""
@@ -51,3 +55,41 @@ def events_of(workflow: Workflow | type[Workflow]) -> st.SearchStrategy[Event]:
     """Return events of every class that the graph of *workflow* names, with fields of their types."""
     made: Any = workflow() if isinstance(workflow, type) else workflow
     return st.one_of([st.from_type(event) for event in made.graph.events])
+
+
+class _FoundError(Exception):
+    """Something was found; Hypothesis is to draw no more."""
+
+
+def find(
+    trial: Callable[[Schedule], FoundT | None],
+    strategy: st.SearchStrategy[Schedule],
+    most: int,
+    *,
+    derandomize: bool,
+) -> FoundT | None:
+    """Draw up to *most* schedules, and return the first thing that *trial* gives; None if it gives nothing."""
+    found: list[FoundT] = []
+
+    @settings(
+        max_examples=most,
+        phases=[Phase.generate],
+        deadline=None,
+        database=None,
+        derandomize=derandomize,
+        suppress_health_check=[*HealthCheck],
+    )
+    @given(schedule=strategy)
+    def attempt(schedule: Schedule) -> None:
+        if not found:  # else Hypothesis asks whether it is found again
+            one = trial(schedule)
+            if one is None:
+                return
+            found.append(one)
+        raise _FoundError
+
+    try:
+        attempt()
+    except _FoundError:
+        return found[0]
+    return None
