@@ -14,7 +14,6 @@ from typing import Any
 
 import anyio
 import attrs
-from anyio.lowlevel import checkpoint
 from random_programs import Expected, Program, Toy, interpret
 
 from anyio_workflows import (
@@ -32,6 +31,7 @@ from anyio_workflows import (
 )
 from anyio_workflows._checkpoint.history import History
 from anyio_workflows._run.recorded_run import RecordedRun
+from anyio_workflows.testing import checkpoint
 
 
 class Begin(StartEvent):
