@@ -272,7 +272,7 @@ class RestoredError(WorkflowError):
         self.kind = kind
         """Name of its class."""
         self.message = message
-        """What `repr` said of it, cut if it was long."""
+        """What ``repr()`` said of it, cut if it was long."""
 
     def __str__(self) -> str:
         return f"before the run was resumed: {self.message}"

@@ -19,6 +19,8 @@ else:
 
     new_uvloop = uvloop.new_event_loop
 
+pytest_plugins = ["anyio_workflows.testing.pytest_plugin"]
+
 # A deadline measures the machine: two busy cores make any example slow once in a while.
 hypothesis.settings.register_profile("suite", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("suite")

@@ -2,6 +2,9 @@
 
 Beside what a program says, a toy may draw a number from the state, ask a human twice, and tick when it is done. Which
 events make a batch is the schedule's, so what follows from one is sent in the pass in which the execution ends.
+
+One that does neither of the first two may stumble whenever it pauses, and is tried again until it gets through: nobody
+is to see that in what comes of it. (The others would change the state once more in each attempt, and may.)
 """
 
 import functools
@@ -15,6 +18,7 @@ from typing import Any
 import anyio
 import attrs
 from random_programs import Expected, Program, Toy, interpret
+from tenacity import stop_never
 
 from anyio_workflows import (
     Checkpoint,
@@ -22,6 +26,7 @@ from anyio_workflows import (
     Event,
     HumanResponseEvent,
     InputRequiredEvent,
+    RetryPolicy,
     StartEvent,
     StopEvent,
     Workflow,
@@ -78,6 +83,18 @@ KINDS: list[type[Event]] = [Begin, E1, E2, E3, E4]
 _NEVER = 1_000_000
 
 
+class Stumble(Exception):
+    """An attempt has failed; the next one may do better."""
+
+
+def _soon(state: Any) -> float:
+    """Wait a moment before every third attempt."""
+    return 0.0001 if state.attempt_number % 3 == 2 else 0
+
+
+TRIED_AGAIN = RetryPolicy(wait=_soon, stop=stop_never)
+
+
 def tidied(program: Program) -> Program:
     """Return *program* with toys in threads that send nothing that follows from a batch.
 
@@ -123,12 +140,21 @@ class Resumable(Workflow):
     """Ticks that end the run."""
     chance: random.Random = random.Random(0)
     """Draws the schedule, and nothing else."""
+    stumbles: float = 0.0
+    """How probable it is that an attempt fails where it pauses, if it may."""
     moment: Callable[[], None] = staticmethod(lambda: None)
 
-    async def pause(self) -> None:
+    async def pause(self, toy: Toy | None = None) -> None:
+        """Let others have their turn; one of *toy* may stumble."""
         for _ in range(self.chance.randrange(3)):
             await checkpoint()
         self.moment()
+        if toy is not None:
+            self.stumble(toy)
+
+    def stumble(self, toy: Toy) -> None:
+        if not toy.counts and not toy.says and self.chance.random() < self.stumbles:
+            raise Stumble
 
     @step
     async def note(self, ctx: Context, ev: Drawn) -> Tick:
@@ -139,23 +165,26 @@ class Resumable(Workflow):
         await self.pause()
         return Tick()
 
-    @step
+    @step(retry_policy=TRIED_AGAIN)
     async def tally(self, ctx: Context, ev: Tick) -> StopEvent | None:
-        if ctx.collect_events(ev, {Tick: self.wanted}) is None:
+        batch = ctx.collect_events(ev, {Tick: self.wanted})
+        if self.chance.random() < self.stumbles:
+            raise Stumble
+        if batch is None:
             return None
         await self.pause()
         return StopEvent(result=dict(await ctx.store.get_state()))
 
     async def act(self, index: int, ctx: Context, event: Any) -> Event | None:
         toy = self.program.toys[index]
-        await self.pause()
+        await self.pause(toy)
         if toy.says:
             await self.ask(index, ctx)
         if toy.counts:
             await self.draw(ctx)
         if toy.collects:
             gives = self.collect(toy, ctx, event)
-            await self.pause()
+            await self.pause(toy)
             for made, way in gives:
                 if way != "return":
                     ctx.send_event(made)
@@ -163,23 +192,25 @@ class Resumable(Workflow):
             gives = made_by(toy, KINDS.index(type(event)), event.fuel)
             async with anyio.create_task_group() as children:
                 if toy.in_child:
-                    children.start_soon(self.send, ctx, gives)
+                    children.start_soon(self.send, toy, ctx, gives)
                 else:
-                    await self.send(ctx, gives)
+                    await self.send(toy, ctx, gives)
         ctx.send_event(Tick())
+        if not toy.collects:
+            await self.pause(toy)
         return returned(gives)
 
     def collect(self, toy: Toy, ctx: Context, event: Event) -> list[tuple[Event, str]]:
         batch: Any = ctx.collect_events(event, [KINDS[kind] for kind in toy.collects])
         return [] if batch is None else made_by(toy, max(toy.collects), 0)
 
-    async def send(self, ctx: Context, gives: Sequence[tuple[Event, str]]) -> None:
+    async def send(self, toy: Toy, ctx: Context, gives: Sequence[tuple[Event, str]]) -> None:
         for made, way in gives:
             if way == "send":
                 await ctx.send(made)
             elif way == "send_event":
                 ctx.send_event(made)
-            await self.pause()
+            await self.pause(toy)
 
     async def draw(self, ctx: Context) -> None:
         async with ctx.store.edit_state() as state:
@@ -207,7 +238,9 @@ class Resumable(Workflow):
             for made, way in gives:
                 if way != "return":
                     ctx.send_event(made)
+                self.stumble(toy)
             ctx.send_event(Tick())
+        self.stumble(toy)
         return returned(gives)
 
 
@@ -221,9 +254,10 @@ def returned(gives: Sequence[tuple[Event, str]]) -> Event | None:
     return next((made for made, way in gives if way == "return"), None)
 
 
-def make_workflow(program: Program, *, wanted: int = _NEVER) -> Resumable:
-    """Return *program* as a workflow, which ends after *wanted* ticks."""
-    workflow: type[Resumable] = type("RandomWorkflow", (Resumable,), {"program": program, "wanted": wanted})
+def make_workflow(program: Program, *, wanted: int = _NEVER, stumbles: float = 0.0) -> Resumable:
+    """Return *program* as a workflow, which ends after *wanted* ticks and whose attempts fail so probably."""
+    members = {"program": program, "wanted": wanted, "stumbles": stumbles}
+    workflow: type[Resumable] = type("RandomWorkflow", (Resumable,), members)
     made: list[Resumable] = []
     for index, toy in enumerate(program.toys):
         function = _function(index, toy, made)
@@ -232,7 +266,12 @@ def make_workflow(program: Program, *, wanted: int = _NEVER) -> Resumable:
         function.__annotations__ = {"ev": accepted, "return": StopEvent | None}
         if toy.has_context:
             function.__annotations__["ctx"] = Context
-        step(workflow=workflow, num_workers=toy.num_workers, max_pending=toy.max_pending)(function)
+        step(
+            workflow=workflow,
+            num_workers=toy.num_workers,
+            max_pending=toy.max_pending,
+            retry_policy=TRIED_AGAIN if stumbles else None,
+        )(function)
     checks = ["reachability", "terminal_event", "dead_end"]  # a toy need not be reached by its own program
     made.append(workflow(skip_graph_checks=checks, extra_events=[*KINDS[1:], Drawn, Question, Answer]))
     return made[0]
@@ -248,7 +287,7 @@ def _function(index: int, toy: Toy, made: list[Resumable]) -> Callable[..., Any]
     if toy.is_async:
 
         async def run_bare(ev: Any) -> Any:
-            await made[0].pause()
+            await made[0].pause(toy)
             return returned(made_by(toy, KINDS.index(type(ev)), ev.fuel))
 
         return run_bare
@@ -276,10 +315,11 @@ class Course:
     error: WorkflowStalledError | None = None
 
     async def go(self, workflow: Resumable) -> None:
-        """Run it; at random moments it is cut."""
+        """Run it; at random moments it is cut, if it is recorded."""
+        is_recorded = isinstance(self.handler._run, RecordedRun)
 
         def moment() -> None:
-            if workflow.chance.random() < 0.1:
+            if is_recorded and workflow.chance.random() < 0.1:
                 self.handler.checkpoint()
 
         workflow.moment = moment

@@ -157,7 +157,9 @@ def test_a_run_id_that_is_no_text_is_refused_by_run(run_id: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["done", 3, StopEvent, {"result": 1}, [StopEvent()], False, object()], ids=repr
+    "value",
+    ["done", 3, StopEvent, {"result": 1}, [StopEvent()], False, pytest.param(object(), id="an object")],
+    ids=repr,
 )
 async def test_s_def_2_a_step_that_returns_something_else_than_an_event_is_an_error(value: Any) -> None:
     """Naming the step and what came; also a class instead of an instance, or something that is falsy."""

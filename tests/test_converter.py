@@ -482,7 +482,7 @@ BAD_ANNOTATIONS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("annotation", BAD_ANNOTATIONS, ids=str)
+@pytest.mark.parametrize("annotation", BAD_ANNOTATIONS, ids=lambda each: str(each).split(" at 0x")[0])
 def test_s_ckpt_2_an_annotation_that_can_not_be_written_is_found_before_any_run(annotation: Any) -> None:
     with pytest.raises(WorkflowValidationError, match=r"Holding\.value is annotated|Box\.item") as caught:
         converter_for(holding(annotation))

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import Program, programs
 from resumable_workflows import Course, Oracle, Resumable, make_workflow, tidied
-from test_resume_properties import both_backends, check_commits, check_end, run_on
+from test_resume_properties import both_backends, check_commits, check_end, run_on, stumbling, wanted
 
 from anyio_workflows import (
     Context,
@@ -90,8 +90,11 @@ class MortalStore(MemoryCheckpointStore):
 class Lives:
     """One run over the lives of several programs."""
 
-    def __init__(self, program: Program, durability: Literal["sync", "async", "exit"], seed: int) -> None:
+    def __init__(
+        self, program: Program, durability: Literal["sync", "async", "exit"], stumbles: float, seed: int
+    ) -> None:
         self.program = program
+        self.stumbles = stumbles
         self.oracle = Oracle(program)
         self.durability = durability
         self.chance = random.Random(seed)
@@ -102,8 +105,7 @@ class Lives:
 
     def workflow(self, *, ends: bool) -> Resumable:
         """Return the workflow as a new program has it."""
-        wanted = {"wanted": self.oracle.ticks} if ends and self.oracle.ticks else {}
-        workflow = make_workflow(self.program, **wanted)
+        workflow = make_workflow(self.program, **wanted(self.oracle, ends=ends), stumbles=self.stumbles)
         workflow.chance = self.chance
         act = workflow.act
 
@@ -183,6 +185,7 @@ crashes = st.builds(
     program=programs().map(tidied),
     planned=st.lists(crashes, min_size=1, max_size=3),
     ends=st.booleans(),
+    stumbles=stumbling,
     seed=st.integers(0, 1_000),
 )
 def test_s_ckpt_5_a_run_whose_program_dies_comes_to_the_same_when_it_is_resumed(
@@ -192,10 +195,11 @@ def test_s_ckpt_5_a_run_whose_program_dies_comes_to_the_same_when_it_is_resumed(
     program: Program,
     planned: list[Crash],
     ends: bool,
+    stumbles: float,
     seed: int,
 ) -> None:
     """In the middle of any save, written or not, and again while it goes on: nothing is lost and nothing done twice."""
-    lives = Lives(program, durability, seed)
+    lives = Lives(program, durability, stumbles, seed)
 
     async def main() -> None:
         course = None

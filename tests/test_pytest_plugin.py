@@ -1,4 +1,4 @@
-"""The fixtures that pytest finds by itself, virtual time, and the command that shows a schedule again."""
+"""The fixtures for pytest, virtual time, and the command that shows a schedule again."""
 
 import subprocess
 import sys
@@ -59,6 +59,7 @@ def test_without_the_option_there_is_no_schedule(schedule: Schedule | None) -> N
 
 def test_the_option_says_which_schedule_it_is(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text('def test_it(schedule):\n    assert str(schedule) == "1.0.3!5"\n')
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["anyio_workflows.testing.pytest_plugin"]\n')
     command = [sys.executable, "-m", "pytest", "--workflow-schedule", "1.0.3!5", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -1,6 +1,5 @@
 """The history of a run that is part of an execution: it stands in that of the run which the execution belongs to."""
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from .history import Cut, History
@@ -10,8 +9,11 @@ from .shapes import Document
 class NotesChildren(Protocol):
     """The ledger of a recorded run."""
 
-    _note: Callable[[list[Any]], None]
     history: History
+
+    def note_of_child(self, by: int, operation: list[Any]) -> None:
+        """Note what a child of the execution *by* has noted."""
+        ...
 
 
 class _Operations:
@@ -26,7 +28,7 @@ class _Operations:
 
     def append(self, operation: list[Any]) -> None:
         """Note *operation*, unless the parent notes nothing any more."""
-        self._parent._note(["child", self._by, self._key, operation])
+        self._parent.note_of_child(self._by, ["child", self._by, self._key, operation])
 
 
 class ChildHistory(History):

@@ -21,6 +21,11 @@ class Child:
         self.snapshot: Any = snapshot
         """A `Snapshot` of its own."""
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is a StopEvent that it has ended with."""
+        return self.snapshot.stop is not None
+
     def document(self) -> Document:
         """Return it as JSON types."""
         return {

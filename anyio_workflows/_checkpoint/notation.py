@@ -2,17 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+import attrs
 
 from .._brief import brief
 from .._errors import CheckpointError
+from .._events import Event
 from .._ledger.plan import Plan
 from ..abc import record_id
 from .converter import Converter
 from .document import Checkpoint
+from .records import written_name
 from .snapshot import Document
 from .versions import describe, differences, fingerprint
 from .writing import known_events
 from .written import read_checkpoint, write_checkpoint
+
+_DIGEST_BYTES = 8
+"""Of the events that one execution starts children with: enough that two of them never meet."""
 
 _MOST_DIFFERENCES = 5
 """Named in one message; a workflow that was written anew differs in everything."""
@@ -70,6 +79,19 @@ class Notation:
             content=content,
             converter=self.converter,
         )
+
+    def digest(self, event: Event) -> str:
+        """Return what is the same for events that are equal, and, as far as anybody will see, for no others.
+
+        Raises:
+            CheckpointError: *event* cannot be written.
+        """
+        document = self.converter.unstructure_event(event)
+        kind: Any = type(event)
+        fields = attrs.fields(kind) if attrs.has(kind) else ()  # those of a keyword event all count
+        unequal = [written_name(each.name) for each in fields if not each.eq]
+        compared = {name: value for name, value in sorted(document.items()) if name not in unequal}
+        return blake2b(self.converter.dumps(compared), digest_size=_DIGEST_BYTES).hexdigest()
 
     def read(self, payload: bytes) -> Document:
         """Return what a record of a store holds.

@@ -71,9 +71,7 @@ class Pending:
         self.changes = []
         self.answers = {key: event for key, event in self.answers.items() if event is not None}
         self.prompts = [prompt for prompt in self.prompts if prompt[0] not in unanswered]
-        self.children = {
-            key: child for key, child in self.children.items() if child.snapshot.stop is not None
-        }
+        self.children = {key: child for key, child in self.children.items() if child.has_ended}
 
     def document(self) -> Document:
         """Return it as JSON types; what is empty is left out."""

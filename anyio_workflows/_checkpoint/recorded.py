@@ -306,7 +306,25 @@ class RecordedLedger(RecordedDescent):
     def child_begins(self, delivery: Delivery, key: str, workflow: str, fingerprint: str) -> None:
         """A run begins that is part of the execution of *delivery*."""
         self._note_given_up(delivery)
-        self._note(["child_begins", delivery.number, key, workflow, fingerprint])
+        self.note_of_child(delivery.number, ["child_begins", delivery.number, key, workflow, fingerprint])
+
+    def child_ends(self, delivery: Delivery, key: str) -> None:
+        """It has ended with a StopEvent."""
+        self.note_of_child(delivery.number, ["child_ends", delivery.number, key])
+
+    def child_gone(self, delivery: Delivery, key: str) -> None:
+        """It could not begin."""
+        self.note_of_child(delivery.number, ["child_gone", delivery.number, key])
+
+    def note_of_child(self, by: int, operation: Operation) -> None:
+        """Note *operation*, unless the execution that the child is a part of has ended without it."""
+        if by in self.pending:
+            self._note(operation)
+
+    def forget_early(self, number: int) -> None:
+        """Forget an answer that was kept: somebody in another ledger has it."""
+        super().forget_early(number)
+        self._note(["late_question", number])
 
     # --- the state
 

@@ -182,6 +182,17 @@ class Snapshot:
         """Such a run has noted something."""
         self.pending[by].children[key].snapshot.apply([operation])
 
+    def child_ends(self, by: int, key: str) -> None:
+        """Such a run has ended, and nothing of it matters any more but its end."""
+        child = self.pending[by].children[key]
+        ended = Snapshot()
+        ended.stop = child.snapshot.stop
+        child.snapshot = ended
+
+    def child_gone(self, by: int, key: str) -> None:
+        """Such a run could not begin."""
+        del self.pending[by].children[key]
+
     def drop(self, number: int) -> None:
         """An execution has ended without an output, and others go on: what it did to collections is undone."""
         pending = self.pending[number]
@@ -345,6 +356,8 @@ _APPLY: Mapping[str, Callable[..., None]] = {
         "fan_out",
         "child_begins",
         "child",
+        "child_ends",
+        "child_gone",
         "drop",
         "retry",
         "commit",

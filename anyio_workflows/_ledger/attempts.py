@@ -14,7 +14,7 @@ Document: TypeAlias = Any
 class Made:
     """What the attempts of one delivery have done so far that the next one is to match."""
 
-    __slots__ = ("answers", "children", "prompts", "sent", "settled")
+    __slots__ = ("answers", "children", "prompts", "sent", "settled", "starts")
 
     def __init__(self) -> None:
         self.sent: list[tuple[str | None, Event]] = []
@@ -27,6 +27,16 @@ class Made:
         """Numbers of the questions that were answered."""
         self.children: dict[str, StopEvent] = {}
         """What the runs that are part of them have ended with, by key."""
+        self.starts: list[tuple[str, Event]] = []
+        """What such runs, of workflows of these names, were started with: their keys are places in this list."""
+
+    def start_key(self, workflow: str, event: Event) -> str:
+        """Return what is the same for equal events that runs of *workflow* are started with."""
+        for index, (name, earlier) in enumerate(self.starts):
+            if name == workflow and are_equal(earlier, event):
+                return str(index)
+        self.starts.append((workflow, event))
+        return str(len(self.starts) - 1)
 
     def forget_unanswered(self, still_open: set[int]) -> list[int]:
         """Leave out the waits that have no answer; return the numbers of their questions, which are asked again.
@@ -105,7 +115,8 @@ class Attempt:
         still_open = {number for wait in (self.waits or {}).values() for number in wait.prompts}
         unanswered = made.forget_unanswered(still_open)
         self.given_up = self.asked = self.changes = None
-        self.children = None  # those that have ended are known, the others begin again
+        # Those that have ended are known, the others begin anew.
+        self.children = {key: child for key, child in (self.children or {}).items() if child.has_ended}
         self.wait_count = 0
         self.sent, self.prompts, self.answers = list(made.sent), list(made.prompts), dict(made.answers)
         return unanswered

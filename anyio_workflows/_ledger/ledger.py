@@ -153,11 +153,29 @@ class Ledger:
     def _keep_answer(self, number: int, event: Event) -> None:
         self.waits.keep(number, event)
 
+    def knows(self, event: Event) -> bool:
+        """Return whether a step, or the workflow, names the class of *event*."""
+        return type(event) in self.plan.graph.events
+
+    @property
+    def early_answers(self) -> list[tuple[int, Event]]:
+        """Answers that nobody has asked for yet, with their numbers, in order of arrival."""
+        return self._waits.early if self._waits is not None else []
+
+    def forget_early(self, number: int) -> None:
+        """Forget an answer that was kept: somebody in another ledger has it."""
+        self.waits.forget(number)
+
     def is_awaited(self, event: Event) -> bool:
         """Return whether an open wait is answered by *event*."""
         return self._waits is not None and any(
             wait.is_answered_by(event) for wait in self._waits.open.values()
         )
+
+    def oldest_wait_for(self, event: Event) -> int | None:
+        """Return the age of the oldest open wait that *event* answers, None if there is none."""
+        waits = self._waits.open.values() if self._waits is not None else ()
+        return min((wait.age for wait in waits if wait.is_answered_by(event)), default=None)
 
     def _is_waited_for(self, event: Event, step: str) -> bool:
         return self._waits is not None and any(
@@ -386,6 +404,11 @@ class Ledger:
     def has_open_waits(self) -> bool:
         """Whether an execution waits for an event."""
         return self._waits is not None and bool(self._waits.open)
+
+    @property
+    def open_waits(self) -> tuple[Wait, ...]:
+        """The open waits, oldest first."""
+        return tuple(self._waits.open.values()) if self._waits is not None else ()
 
     @property
     def has_timed_waits(self) -> bool:

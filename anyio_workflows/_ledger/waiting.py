@@ -2,6 +2,7 @@
 
 from bisect import insort
 from collections.abc import Mapping
+from itertools import count
 from operator import itemgetter
 from typing import Any
 
@@ -9,12 +10,16 @@ from .._brief import brief
 from .._events import Event
 from .delivery import Delivery
 
+ages = count()
+"""Tell which of two questions came first, also of questions of different runs: a run, and those that are part of it."""
+
 
 class Wait:
     """One `wait_for_event` of one execution."""
 
     __slots__ = (
         "accepts_subclasses",
+        "age",
         "answer",
         "answer_number",
         "delivery",
@@ -40,6 +45,8 @@ class Wait:
         timeout: float | None = None,
     ) -> None:
         self.number: int = number
+        self.age: int = next(ages)
+        """Less than that of any wait which was opened later, in this process."""
         self.delivery: Delivery = delivery
         self.event_type: type[Event] = event_type
         self.accepts_subclasses: bool = accepts_subclasses
@@ -104,6 +111,10 @@ class Waits:
                 wait.answer, wait.answer_number = event, number
                 return
         self.open[wait.number] = wait
+
+    def forget(self, number: int) -> None:
+        """Forget an answer that was kept: it was given elsewhere."""
+        self.early = [entry for entry in self.early if entry[0] != number]
 
     def keep(self, number: int, event: Event) -> None:
         """Keep an answer for a later wait; one that is given back stands where it stood."""

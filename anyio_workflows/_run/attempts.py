@@ -33,6 +33,7 @@ class Attempts(Crew):
 
     has_begun: bool
     is_verbose: bool
+    spawned: int
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)

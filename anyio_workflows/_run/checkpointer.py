@@ -10,22 +10,16 @@ import attrs
 from .._checkpoint.document import Checkpoint
 from .._checkpoint.loading import fold, payload
 from .._checkpoint.notation import Notation
-from .._checkpoint.restoring import restore
 from .._checkpoint.snapshot import Document, Snapshot
 from .._errors import CheckpointError, WorkflowRuntimeError, WorkflowStepDoesNotExistError
 from .._events import Event, StartEvent
-from .._ledger.delivery import Desk
 from ..abc import CheckpointStore, Record, RunInfo
 from .entries import Entries
 from .handler import ResultT_co, WorkflowHandler
 from .keeping import Durability
 from .recorded_run import RecordedRun
-from .recording import Recording, Start
+from .recording import Recording, Start, checked
 from .workflow import Workflow
-
-
-def _say_nothing(_event: Event) -> None:
-    pass
 
 
 class WorkflowCheckpointer(Generic[ResultT_co]):
@@ -111,7 +105,11 @@ class WorkflowCheckpointer(Generic[ResultT_co]):
                 checkpoint=checkpoint.id_,
             )
         start = self._start(
-            checkpoint.document, checkpoint.created_at.timestamp(), checkpoint.run_id, checkpoint.id_
+            checkpoint.document,
+            checkpoint.created_at.timestamp(),
+            checkpoint.run_id,
+            checkpoint.id_,
+            allow_changed=allow_changed,
         )
         make = self._make(Recording(self._notation, start), parent=checkpoint.id_)
         return self._take_in(self.workflow._new_run_from(options, make), checkpoint.id_)
@@ -168,7 +166,8 @@ class WorkflowCheckpointer(Generic[ResultT_co]):
         if not allow_changed:
             self._check_record_unchanged(info, records, records[-1].id)
         document = fold(records, self._notation.read).document()
-        return info, self._start(document, records[-1].created_at, run_id, records[-1].id)
+        last = records[-1]
+        return info, self._start(document, last.created_at, run_id, last.id, allow_changed=allow_changed)
 
     async def history(self, run_id: str, *, cuts: bool = False) -> list[Checkpoint]:
         """Return the checkpoints of a run that the store has, the oldest first.
@@ -226,26 +225,19 @@ class WorkflowCheckpointer(Generic[ResultT_co]):
         described = payload(full[-1], self._notation.read)["described"] if full else None
         self._notation.check_unchanged(info.fingerprint, described, run_id=info.run_id, checkpoint=checkpoint)
 
-    def _start(self, document: Mapping[str, Any], at: float, run_id: str, checkpoint: str) -> Start:
+    def _start(
+        self, document: Mapping[str, Any], at: float, run_id: str, checkpoint: str, *, allow_changed: bool
+    ) -> Start:
         """Return where a run goes on, once all of it has been found to have a place."""
         try:
             snapshot = Snapshot.from_document(document)
             snapshot.settle()
-            start = Start(snapshot, at, checkpoint)
-            recording = Recording(self._notation, start)
-            recording.check_stop()
-            trial = recording.ledger(self.workflow._current_plan(), _say_nothing, Desk, run_id)
-            restore(trial, snapshot, at)
-            for delivery in trial.pending.values():
-                while trial.earlier_state(delivery) is not None:
-                    trial.repeats_change(delivery)
-        except CheckpointError as error:
-            raise CheckpointError(error.reason, error.path, run_id, checkpoint) from error
-        except (WorkflowRuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise CheckpointError(
                 f"it has no place in the workflow: {error}", "", run_id, checkpoint
             ) from error
-        return start
+        start = Start(snapshot, at, checkpoint, allow_changed=allow_changed)
+        return checked(start, self._notation, self.workflow._current_plan(), run_id)
 
     def _check_resumable(self, info: RunInfo) -> None:
         if info.status in ("failed", "timed_out", "cancelled_by_user"):

@@ -1,5 +1,6 @@
 """A run that an execution of another run is made of: what it says and waits for is said and waited for there."""
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from .._events import (
@@ -10,6 +11,7 @@ from .._events import (
     InternalDispatchEvent,
     StepStateChanged,
 )
+from .._ledger.waiting import ages
 from .stream import EventStream
 from .worker import Execution, Parked
 
@@ -21,24 +23,27 @@ if TYPE_CHECKING:  # each is made of the other
 class Host:
     """The execution that a child is a part of."""
 
-    __slots__ = ("_execution", "_place", "_was_driven", "name", "run")
+    __slots__ = ("_execution", "_may_rest", "_place", "asked", "name", "run")
 
     def __init__(self, run: "Run", execution: Execution, name: str) -> None:
         self.run: Run = run
         """The run that the execution belongs to."""
         self.name: str = name
         """What the child is called in what it says."""
+        self.asked: deque[int] = deque()
+        """The ages of the questions that the child has asked, except answered ones at the front."""
         self._execution = execution
-        self._was_driven = execution._is_driven
-        """Whether the child is run in the execution's own task, which then waits whenever the child does."""
+        # Whether the child is run in the execution's own task, which then waits whenever the child does. And without a
+        # deadline of the step's own, which is asked here: in a task of the child's there may be others.
+        self._may_rest = execution._is_driven and not run._is_bounded(execution._worker)
         self._place: Parked | None = None
 
     def rests(self) -> None:
         """The child has come to rest and waits for the outside: so does the execution."""
         execution, run = self._execution, self.run
-        worker = execution._worker
-        if not self._was_driven or self._place is not None or run._is_bounded(worker):
+        if not self._may_rest or self._place is not None:
             return
+        worker = execution._worker
         self._place = place = Parked(run, worker)
         place.is_counted = worker.is_parked = True
         execution._delivery.blocked_in = f"its child {self.name!r}"
@@ -53,6 +58,16 @@ class Host:
         if place is not None:
             self._execution._delivery.blocked_in = None
             place.count_as_active()
+
+    def note_asked(self) -> None:
+        """Note that the child asks."""
+        self.asked.append(next(ages))
+
+    def oldest_question(self, unanswered: int) -> int | None:
+        """Return the age of the oldest question of the child, of which so many are *unanswered*."""
+        while len(self.asked) > max(unanswered, 0):
+            self.asked.popleft()
+        return self.asked[0] if self.asked else None
 
 
 class ForwardedStream(EventStream):
@@ -74,15 +89,24 @@ class ForwardedStream(EventStream):
         """Write *event* to the stream of the host's run."""
         if self.is_sealed:
             return
+        if isinstance(event, InputRequiredEvent):
+            self._host.note_asked()
+        self._write(event)
+
+    def _write(self, event: Event) -> None:
         if self._watch is not None and not isinstance(event, StepStateChanged):
             self._watch.event_written(event)
         stream = self._host.run.stream
-        if isinstance(event, InputRequiredEvent):
-            stream.append(event)
-            return
+        wrapped = event if isinstance(event, InputRequiredEvent) else self._wrapped(event)
+        if not isinstance(stream, ForwardedStream):
+            stream.append(wrapped)
+        elif not stream.is_sealed:
+            stream._write(wrapped)  # it is not that run which asks
+
+    def _wrapped(self, event: Event) -> Event:
         kind = ChildDispatchEvent if isinstance(event, InternalDispatchEvent) else ChildEvent
         names: tuple[str, ...] = (self._host.name,)
         run_id = self._run_id
         if isinstance(event, ChildEvent | ChildDispatchEvent):  # of a child of the child
             names, run_id, event = (*names, *event.namespace), event.run_id, event.event
-        stream.append(kind(namespace=names, run_id=run_id, event=event))
+        return kind(namespace=names, run_id=run_id, event=event)

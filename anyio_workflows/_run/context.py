@@ -15,7 +15,9 @@ from .._events import Event, InputRequiredEvent, StartEvent
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery
 from .._ledger.outcome import Completed, Outcome
+from .._ledger.waiting import Wait
 from .crew import Crew
+from .family import name_is_wrong
 from .inbox import Inbox
 from .store import SharedState, StateStore
 from .stream import EventStream
@@ -66,12 +68,14 @@ class RunOfContext(Protocol):
         execution: Execution,
         workflow: "Workflow",
         start_event: StartEvent | None,
-        *,
-        key: str,
-        name: str,
+        namespace: str | None,
         options: Mapping[str, Any],
     ) -> Any:
         """Run *workflow* as a part of *execution*."""
+        ...
+
+    def find_answer(self, wait: Wait) -> None:
+        """Look for an answer that was kept elsewhere than in the ledger of the run."""
         ...
 
 
@@ -85,14 +89,14 @@ class Context(Execution, ContextParameter, Generic[StateT]):
     wait for it; the asynchronous ones and `store` are not available there.
     """
 
-    __slots__ = ("_child_count", "_crew", "_names", "_run")
+    __slots__ = ("_child_counts", "_crew", "_names", "_run")
 
     def __init__(self, crew: Crew, delivery: Delivery, worker: Worker, run: RunOfContext) -> None:
         super().__init__(delivery, worker)
         self._crew = crew
         self._run = run
         self._names: set[tuple[str, str]] | None = None
-        self._child_count = 0
+        self._child_counts: dict[str, int] | None = None
 
     def _live(self, method: str) -> Crew:
         if self._is_over:
@@ -321,6 +325,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             waiter_id=waiter_id,
             timeout=timeout,
         )
+        if wait.answer is None:
+            self._run.find_answer(wait)
         if wait.answer is not None:
             try:
                 await crew.hop(self)
@@ -333,17 +339,17 @@ class Context(Execution, ContextParameter, Generic[StateT]):
 
     async def run_child(
         self,
-        workflow: "Workflow",
+        workflow: "Workflow[ResultT]",
         start_event: StartEvent | None = None,
         *,
         namespace: str | None = None,
         state: object | None = None,
         timeout: float | None = None,
         **fields: Any,
-    ) -> Any:
+    ) -> ResultT:
         """Run *workflow* here, as a part of this execution, and return its result.
 
-        What it writes to its stream is on the stream of this run, in `ChildEvent`s; its questions are there as
+        What it writes to its stream is on the stream of this run, in events of class `ChildEvent`; its questions are there as
         themselves, and an answer that is sent into this run finds it. While it waits for a human, so does this run.
         If this run is recorded, the child stands in its checkpoints: an execution that runs again goes on with the
         child where that was, or has its result.
@@ -351,16 +357,18 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         Args:
             workflow: What to run.
             start_event: What it starts with; or give its *fields*.
-            namespace: What it is called in what it says, and found by when the execution runs again; by default the
-                name of its workflow, and its number among the children of this execution.
+            namespace: What it is called in what it says, and found by when the execution runs again. By default it is
+                called as its workflow, and found by what it was started with: of those that run at once with equal
+                start events and different states, each needs a name.
             state: What its state is at the start.
             timeout: Seconds that it may take; by default its workflow's own.
             **fields: Fields of the start event.
 
         Raises:
             Exception: What the child ended with.
-            WorkflowRuntimeError: *namespace* was used before in this execution; this is no task of the step's; or as
-                `Workflow.run`.
+            WorkflowRuntimeError: *namespace* was used before in this execution, or that has ended; *workflow* is none;
+                or as `Workflow.run`.
+            WorkflowValidationError: The run is recorded, and an event or the state of *workflow* cannot be written.
             CheckpointError: The run goes on, and the workflow of the child has changed since.
 
         Cancellation:
@@ -368,20 +376,27 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         """
         self._live("run_child")
         given: object = workflow
-        if not callable(getattr(given, "_new_run", None)):
+        if isinstance(given, type) or not callable(getattr(given, "_new_run", None)):
             raise WorkflowRuntimeError(
                 f"step {self.step_name!r} called run_child with {brief(given)}; give a Workflow, as in "
                 f"'await ctx.run_child(Review(), text=ev.text)'"
             )
-        self._child_count += 1
-        key, name = f"#{self._child_count}", namespace or workflow.workflow_name
+        if wrong := name_is_wrong(namespace):
+            raise WorkflowRuntimeError(f"step {self.step_name!r} called run_child with {wrong}")
         if namespace is not None:
-            key = f"={namespace}"
             self._claim_name("namespace", namespace, "runs a child")
         options: dict[str, Any] = {"state": state, **fields}
         if timeout is not None:
             options["timeout"] = timeout
-        return await self._run.run_child(self, workflow, start_event, key=key, name=name, options=options)
+        result: ResultT = await self._run.run_child(self, workflow, start_event, namespace, options)
+        return result
+
+    def _count_child(self, start: str) -> int:
+        """Return how many children this execution runs now that have no name and were started with the same."""
+        if self._child_counts is None:
+            self._child_counts = {}
+        self._child_counts[start] = number = self._child_counts.get(start, 0) + 1
+        return number
 
     def _claim_name(self, kind: str, name: str, does: str) -> None:
         """Note that *name* is taken in this execution: two of one name could not be told apart after a restart."""

@@ -150,14 +150,14 @@ async def run_in_executor(submit: Callable[..., Submitted], *arguments: Any) -> 
         await done.wait()
     except anyio.get_cancelled_exc_class():
         if not call.future.cancel():
-            await _sit_out(done)
+            await _sit_out(done)  # noqa: ASYNC102  # shielded there, for as long as the call takes
             call.result()
         raise
     return call.result()
 
 
 async def _sit_out(done: anyio.Event) -> None:
-    with anyio.CancelScope(shield=True):
+    with anyio.CancelScope(shield=True):  # noqa: ASYNC912  # a call that is done needs no wait
         while not done.is_set():
             # Asyncio's own Task.cancel gets through the shield; the caller is being cancelled anyway.
             with suppress(anyio.get_cancelled_exc_class()):

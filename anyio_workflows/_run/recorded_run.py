@@ -1,7 +1,8 @@
 """A run with a history, and with a place in a store if it has one."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -9,6 +10,7 @@ import anyio
 from .._checkpoint.document import Checkpoint
 from .._checkpoint.history import Cut
 from .._checkpoint.recorded import RecordedLedger
+from .._events import Event, StopEvent
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
 from .._ledger.outcome import Completed, Outcome
@@ -25,10 +27,17 @@ if TYPE_CHECKING:
     from .workflow import Workflow  # which makes runs
 
 
+def recorded_child() -> ModuleType:
+    """Return the module of children, which derive from what is here."""
+    from . import recorded_child as module  # noqa: PLC0415
+
+    return module
+
+
 class RecordedRun(Run):
     """A run that can be gone on from."""
 
-    __slots__ = ("_keeper", "_make_keeper", "_recorded", "entries", "recording")
+    __slots__ = ("_had_children", "_keeper", "_make_keeper", "_recorded", "entries", "recording")
 
     def __init__(
         self,
@@ -50,6 +59,8 @@ class RecordedRun(Run):
         self.recording: Recording = recording
         super().__init__(*as_run, **options)
         self.entries: Entries = Entries(recording, run_id=self.run_id, parent=parent, disabled=disabled)
+        self._had_children = False
+        """Whether it goes on from a moment at which there were children; few do, and only they look for them."""
         self._keeper: Keeper | None = None
         """Its place in a store."""
         self._make_keeper: Callable[[], Keeper] | None = None
@@ -98,14 +109,49 @@ class RecordedRun(Run):
         for delivery, due in delayed:
             self._delay(delivery, due - now)  # below 0 if it is over: what was due first still goes first
 
-    def _child_maker(
-        self, host: Host, delivery: Delivery, key: str, workflow: "Workflow"
-    ) -> Callable[..., Run]:
-        from .recorded_child import RecordedChild, child_recording  # noqa: PLC0415  # which derives from this
+    @property
+    def expects_children(self) -> bool:
+        """Whether executions will go on with children that were begun before the run was cut."""
+        return self._had_children and self._any_children()
 
-        recording = child_recording(self._recorded, delivery, key, workflow._current_notation())
-        cause = f"{delivery.record.key}/{key}"
-        return partial(RecordedChild, host=host, of=self, cause=cause, recording=recording)
+    def _any_children(self) -> bool:
+        return any(delivery.record.children for delivery in self._recorded.pending.values())
+
+    def child_start_key(self, delivery: Delivery, workflow: "Workflow", start_event: Event) -> str:  # noqa: ARG002
+        """Return what tells *start_event* from any that is not equal to it, in any process."""
+        return workflow._current_notation().digest(start_event)
+
+    def ended_child(self, delivery: Delivery, key: str, workflow: "Workflow") -> StopEvent | None:
+        """Return what the child *key* of *delivery* has ended with before the execution ran again."""
+        event = super().ended_child(delivery, key, workflow)
+        if (
+            event is None
+            and (known := (delivery.record.children or {}).get(key)) is not None
+            and known.has_ended
+        ):
+            event = recorded_child().end_of(self, delivery, key, workflow._current_notation())
+        return event
+
+    def note_child_ended(self, delivery: Delivery, key: str, event: StopEvent) -> None:
+        """Note what the child *key* of *delivery* has ended with."""
+        super().note_child_ended(delivery, key, event)
+        self._recorded.child_ends(delivery, key)
+
+    def make_child(
+        self, host: Host, delivery: Delivery, key: str, workflow: "Workflow", arguments: Mapping[str, Any]
+    ) -> Run:
+        """Return the child *key* of *delivery*, which has not started."""
+        start = recorded_child().start_of(self, delivery, key, workflow)
+        child: Run = recorded_child().RecordedChild(
+            **arguments,
+            host=host,
+            of=self,
+            delivery=delivery,
+            key=key,
+            notation=workflow._current_notation(),
+            start=start,
+        )
+        return child
 
     @property
     def _state_notes(self) -> RecordedLedger:
@@ -118,6 +164,7 @@ class RecordedRun(Run):
     def _take_in_start(self) -> None:
         super()._take_in_start()
         self._state = self.recording.begin(self._recorded, self._state)
+        self._had_children = self.recording.start is not None and self._any_children()
         if (stop := self.recording.stop) is not None:
             self.decide(Completed(stop))
 

@@ -9,7 +9,7 @@ from .._checkpoint.notation import Notation
 from .._checkpoint.recorded import RecordedLedger
 from .._checkpoint.restoring import restore
 from .._checkpoint.snapshot import Snapshot
-from .._errors import CheckpointError
+from .._errors import CheckpointError, WorkflowRuntimeError
 from .._events import Event, StopEvent
 from .._ledger.delivery import Desk
 from .._ledger.plan import Plan
@@ -22,13 +22,17 @@ Keeps: TypeAlias = Callable[[Cut], bool]
 class Start:
     """The moment that a run goes on from."""
 
-    __slots__ = ("at", "checkpoint_id", "snapshot")
+    __slots__ = ("allow_changed", "at", "checkpoint_id", "snapshot")
 
-    def __init__(self, snapshot: Snapshot, at: float, checkpoint_id: str) -> None:
+    def __init__(
+        self, snapshot: Snapshot, at: float, checkpoint_id: str, *, allow_changed: bool = False
+    ) -> None:
         self.snapshot: Snapshot = snapshot
         self.at: float = at
         """When it was cut, in seconds since the epoch, UTC."""
         self.checkpoint_id: str = checkpoint_id
+        self.allow_changed: bool = allow_changed
+        """Also if the workflow has other steps or events by now; of its children as well."""
 
 
 class Recording:
@@ -93,6 +97,33 @@ class Recording:
                 ledger.state_changed(None, state, None)
         self.history.cut()
         return state
+
+
+def checked(start: Start, notation: Notation, plan: Plan, run_id: str) -> Start:
+    """Return *start*, once all of it has been found to have a place in the workflow.
+
+    Raises:
+        CheckpointError: Something has none.
+    """
+    try:
+        recording = Recording(notation, start)
+        recording.check_stop()
+        trial = recording.ledger(plan, _say_nothing, Desk, run_id)
+        restore(trial, start.snapshot, start.at)
+        for delivery in trial.pending.values():
+            while trial.earlier_state(delivery) is not None:
+                trial.repeats_change(delivery)
+    except CheckpointError as error:
+        raise CheckpointError(error.reason, error.path, run_id, start.checkpoint_id) from error
+    except (WorkflowRuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(
+            f"it has no place in the workflow: {error}", "", run_id, start.checkpoint_id
+        ) from error
+    return start
+
+
+def _say_nothing(_event: Event) -> None:
+    pass
 
 
 def _default_state(plan: Plan) -> RunState | None:

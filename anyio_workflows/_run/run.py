@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable, Container, Coroutine, Mapping
 from contextvars import Context as ContextVars
 from contextvars import ContextVar, copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import attrs
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from .._brief import brief
@@ -32,8 +30,9 @@ from .._ledger.ledger import Ledger, stop_result
 from .._ledger.matching import MatchingLedger
 from .._ledger.outcome import Cancelled, Completed, Failed, Outcome, TimedOut
 from .._ledger.plan import Node, Plan
-from .._ledger.report import MOST_LINES, StallReport
+from .._ledger.report import MOST_LINES
 from .._ledger.state import RunState
+from .._ledger.waiting import Wait
 from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
 from .attempts import BY_ITS_TASK, Attempts
@@ -43,6 +42,7 @@ from .clock import Clock
 from .context import Context, ThreadContext
 from .diverging import telling
 from .ending import error_of, last_event, note_where
+from .family import find_answer, receiver, report, run_child, take_kept_answer
 from .inbox import Inbox
 from .places import Places
 from .store import SharedState, StateNotes
@@ -88,6 +88,7 @@ class Run(Attempts):
         "children",
         "failures",
         "has_ended",
+        "held",
         "host",
         "is_open",
         "on_waiting_for_human",
@@ -128,6 +129,8 @@ class Run(Attempts):
         """The execution of another run that this one is a part of."""
         self.children: list[Run] | None = None
         """Runs that are part of executions of this one."""
+        self.held: list[Event] | None = None
+        """Events from outside that wait for children to be there again."""
         self.stream: EventStream = self._new_stream(stream_buffer)
         self.on_waiting_for_human: Callable[[], None] | None = None
         """Called when it has come to rest and only a human can let it go on."""
@@ -463,13 +466,15 @@ class Run(Attempts):
         self.flush()
         if self.active or self.may_get_token():
             return
+        if self.host is not None and take_kept_answer(self):
+            return
         awaits_human = self.awaits_human
         if awaits_human or self.has_open_waits or (self.body is not None and self.body.is_outside):
             if awaits_human and self._clock is not None:
                 self._clock.stop()
             if not self._is_idle:
                 self._is_idle = True
-                self.stream.append(WorkflowIdleEvent(report=self._report(MOST_LINES)))
+                self.stream.append(WorkflowIdleEvent(report=report(self, MOST_LINES)))
                 self.rests += 1
                 self._cut_if_new()
                 if awaits_human and self.on_waiting_for_human is not None and not self.has_timed_waits:
@@ -480,23 +485,7 @@ class Run(Attempts):
         if self._is_cancelled():
             self.decide(Cancelled(BY_ITS_TASK))
             return
-        self._fail(WorkflowStalledError(self.name, self._report()), None)
-
-    def _report(self, most: int | None = None) -> StallReport:
-        """Say what the run is left with, its children included."""
-        report = self.ledger.report(most)
-        for child in self.children or ():
-            below = child._report(most)
-            report = attrs.evolve(
-                report,
-                collections=(*report.collections, *below.collections),
-                pending=(*report.pending, *below.pending),
-                waits=(*report.waits, *below.waits),
-                unconsumed=(*report.unconsumed, *below.unconsumed),
-                is_waiting_for_human=report.is_waiting_for_human or below.is_waiting_for_human,
-                unnamed=report.unnamed + below.unnamed,
-            )
-        return report
+        self._fail(WorkflowStalledError(self.name, report(self, None)), None)
 
     @property
     def awaits_human(self) -> bool:
@@ -515,7 +504,7 @@ class Run(Attempts):
 
     def put_away(self, rests: int) -> None:
         """Leave the run to its store, if it still rests as it did when *rests* was counted."""
-        if self._is_idle and self.rests == rests:
+        if self._is_idle and self.rests == rests and not self.held:  # what is held is nowhere else
             self.decide(Cancelled("it was put away", is_put_away=True))
 
     @property
@@ -527,9 +516,14 @@ class Run(Attempts):
 
     def send_from_outside(self, event: Event, step: str | None) -> None:
         """Route an event that comes from outside the run: to a child, if it means nothing here and something there."""
-        if step is None and self.children and (receiver := self._receiver(event)) is not self:
-            receiver.send_from_outside(event, None)
-            return
+        if step is None and (self.children or self.expects_children):
+            whose = receiver(self, event)
+            if whose is None:
+                self.held = [*(self.held or ()), event]
+                return
+            if whose is not self:
+                whose.send_from_outside(event, None)
+                return
         if self.ledger.emit(event, step, source="the handler"):
             self.decide(Completed(event))  # type: ignore[arg-type]  # emit says that it is a StopEvent
         elif self.has_begun:
@@ -540,22 +534,6 @@ class Run(Attempts):
         """Return the inbox of the step called *step*."""
         inbox: Inbox = self.ledger.desk(self.plan.node(step).index)
         return inbox
-
-    def _takes(self, event: Event) -> bool:
-        """Whether a step accepts *event* now, or an execution waits for it; or it ends the run."""
-        route = self.plan.route(event, source="the handler")
-        return bool(route.targets) or route.is_stop or self.ledger.is_awaited(event)
-
-    def _receiver(self, event: Event) -> "Run":
-        """Return who *event* is for: this run, or one of its children if only that can do something with it."""
-        if self._takes(event):
-            return self
-        for child in self.children or ():
-            if child.ledger.outcome is None:
-                receiver = child._receiver(event)
-                if receiver is not child or child._takes(event) or type(event) in child.plan.graph.events:
-                    return receiver
-        return self
 
     def body_parks(self) -> None:
         """The body's task waits for the run: it is no reason to wait for it any more."""
@@ -573,6 +551,8 @@ class Run(Attempts):
     def trace(self) -> None:
         """Write each execution to the stream from now on."""
         self.is_traced = self._tells_steps = True
+        for child in self.children or ():
+            child.trace()
 
     def begins(self, delivery: Delivery, worker: Worker) -> ContextVars:
         """Tell that an execution begins; return the context variables for its body."""
@@ -643,56 +623,48 @@ class Run(Attempts):
         execution: Execution,
         workflow: "Workflow",
         start_event: StartEvent | None,
-        *,
-        key: str,
-        name: str,
+        namespace: str | None,
         options: Mapping[str, Any],
     ) -> Any:
-        """Run *workflow* as a part of *execution*, and return its result; raises what it ends with.
+        """Run *workflow* as a part of *execution*; see `family`."""
+        return await run_child(self, execution, workflow, start_event, namespace, options)
 
-        Args:
-            execution: Of a step of this run.
-            workflow: What to run.
-            start_event: What it starts with; or its fields are among the *options*.
-            key: By which the child is found when the execution runs again.
-            name: What it is called in what it says.
-            options: As for `Workflow.run`.
-        """
-        delivery = execution._delivery
+    def find_answer(self, wait: Wait) -> None:
+        """Give *wait* an answer that came before it, if one is kept by another run of the family."""
+        if self.host is not None or self.children:
+            find_answer(self, wait)
+
+    @property
+    def expects_children(self) -> bool:
+        """Whether executions will go on with children that were begun before the run was cut."""
+        return False
+
+    def child_start_key(self, delivery: Delivery, workflow: "Workflow", start_event: Event) -> str:
+        """Return what tells *start_event* from any that is not equal to it."""
+        if delivery.record is None:
+            return ""  # the execution does not run again
+        return delivery.record.made.start_key(workflow.workflow_name, start_event)  # type: ignore[no-any-return]
+
+    def ended_child(self, delivery: Delivery, key: str, workflow: "Workflow") -> StopEvent | None:  # noqa: ARG002
+        """Return what the child *key* of *delivery* has ended with before the execution ran again."""
         made = None if delivery.record is None else delivery.record.made
-        if made is not None and key in made.children:
-            await checkpoint()
-            return stop_result(made.children[key])
-        host = Host(self, execution, name)
-        run_id = f"{self.run_id}/{delivery.number}/{name}"
-        options = {**options, "run_id": run_id}
-        if self.watch is not None:
-            options["observers"] = self.watch.observers
-        child = workflow._new_run(start_event, options, self._child_maker(host, delivery, key, workflow))
-        child.is_traced = self.is_traced
-        if self.children is None:
-            self.children = []
-        self.children.append(child)
-        try:
-            child.prepare(self)
-            await child.drive()
-        finally:
-            self.children.remove(child)
-            host.goes_on()
-        outcome = child.ledger.outcome
-        if made is not None and isinstance(outcome, Completed):
-            made.children[key] = outcome.event
-        return child.result()
+        return None if made is None else made.children.get(key)
 
-    def _child_maker(
+    def note_child_ended(self, delivery: Delivery, key: str, event: StopEvent) -> None:
+        """Note what the child *key* of *delivery* has ended with."""
+        if delivery.record is not None and delivery.record.made is not None:
+            delivery.record.made.children[key] = event
+
+    def make_child(
         self,
         host: Host,
         delivery: Delivery,  # noqa: ARG002
         key: str,  # noqa: ARG002
         workflow: "Workflow",  # noqa: ARG002
-    ) -> "Callable[..., Run]":
-        """Return what makes the child *key* of *delivery*."""
-        return partial(Run, host=host)
+        arguments: Mapping[str, Any],
+    ) -> "Run":
+        """Return the child *key* of *delivery*, which has not started."""
+        return Run(**arguments, host=host)
 
     # --- what a run that is recorded fills in
 

@@ -39,7 +39,9 @@ async def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
-async def run_here(function: Callable[..., Any], *arguments: Any) -> Any:
+async def run_here(  # noqa: ASYNC124  # it stands for one that waits for a thread
+    function: Callable[..., Any], *arguments: Any
+) -> Any:
     """Call *function* in the event loop itself and return what it returns, for a run that is explored."""
     return function(*arguments)
 

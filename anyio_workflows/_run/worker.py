@@ -55,6 +55,10 @@ class Execution:
         """Whether the body's own task is running right now: who calls meanwhile is that task, not a child."""
         self._is_over = False
 
+    def _count_child(self, start: str) -> int:
+        """Return which of the children that this execution starts alike is the next one."""
+        raise NotImplementedError("only a Context runs children")
+
 
 class CountsTheActive(Protocol):
     """A run, as far as somebody who waits for it is concerned."""

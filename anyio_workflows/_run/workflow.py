@@ -283,9 +283,13 @@ class Workflow(DeclaredWorkflow, Generic[ResultT_co]):
         self, start_event: StartEvent | None, options: Mapping[str, Any], make: Callable[..., RunT]
     ) -> RunT:
         """Return a run that has not started; *options* are the keywords of `run`, which have its start event's."""
+        return make(**self._arguments(start_event, options))
+
+    def _arguments(self, start_event: StartEvent | None, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a `Run`."""
         kind = self._current_plan().graph.start_event_class
         as_run, fields = self._as_run(options)
-        return make(start_event=self._start_event(kind, start_event, fields), **as_run)
+        return {**as_run, "start_event": self._start_event(kind, start_event, fields)}
 
     def _new_run_from(self, options: Mapping[str, Any], make: Callable[..., RunT]) -> RunT:
         """Return a run that goes on from what *make* has; it has a start event and a state already."""

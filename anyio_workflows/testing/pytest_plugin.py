@@ -1,4 +1,7 @@
-"""Fixtures for pytest, which finds them by itself; they load nothing before they are used."""
+"""Fixtures for pytest: write ``pytest_plugins = ["anyio_workflows.testing.pytest_plugin"]`` in your top conftest.py.
+
+Not found by itself: pytest would then rewrite the assertions of the whole package in every test run.
+"""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -29,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def workflow_runner() -> "Callable[[Workflow], WorkflowTestRunner]":
     """Give what makes a `WorkflowTestRunner` for a workflow: its ``run`` is awaited in an async test."""
-    from .runner import WorkflowTestRunner  # noqa: PLC0415  # see the module's docstring
+    from .runner import WorkflowTestRunner  # noqa: PLC0415  # nothing is loaded before it is used
 
     return WorkflowTestRunner
 
@@ -37,7 +40,7 @@ def workflow_runner() -> "Callable[[Workflow], WorkflowTestRunner]":
 @pytest.fixture(params=_BACKENDS)
 def virtual_clock(request: pytest.FixtureRequest) -> "VirtualClock":
     """Run a program in virtual time, on each backend: ``virtual_clock.run(main)`` in a plain test function."""
-    from .virtual import VirtualClock  # noqa: PLC0415  # see the module's docstring
+    from .virtual import VirtualClock  # noqa: PLC0415  # nothing is loaded before it is used
 
     return VirtualClock(request.param)
 
@@ -45,7 +48,7 @@ def virtual_clock(request: pytest.FixtureRequest) -> "VirtualClock":
 @pytest.fixture
 def schedule(request: pytest.FixtureRequest) -> "Schedule | None":
     """Give the schedule of ``--workflow-schedule``, None without it: for ``explore(..., schedule=schedule)``."""
-    from .schedule import Schedule  # noqa: PLC0415  # see the module's docstring
+    from .schedule import Schedule  # noqa: PLC0415  # nothing is loaded before it is used
 
     given: Any = request.config.getoption("--workflow-schedule")
     return None if given is None else Schedule.parse(given)

@@ -4,6 +4,7 @@ from typing import Any, Generic, TypeVar, assert_type
 
 from anyio_workflows import (
     Checkpoint,
+    Context,
     RunGroup,
     StartEvent,
     StopEvent,
@@ -34,6 +35,16 @@ class Untyped(Workflow):
     @step
     async def count(self, ev: StartEvent) -> StopEvent:
         return StopEvent(result=3)
+
+
+class Nesting(Workflow):
+    @step
+    async def nest(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        assert_type(await ctx.run_child(Crawling()), Crawled)
+        assert_type(await ctx.run_child(Counting(), StartEvent(), namespace="n", timeout=3), int)
+        assert_type(await ctx.run_child(Untyped(), field=3), Any)
+        await ctx.run_child(Crawling)  # type: ignore[arg-type]  # the class
+        return StopEvent()
 
 
 class Later(Crawling):
