@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import anyio
 import attrs
 
 from anyio_workflows import (
@@ -140,6 +141,30 @@ class Alone(Workflow):
 
 
 ALONE = Scenario(make=Alone, check=gives([0, 1, 2]))
+
+
+class Overwriting(Workflow):
+    """What one has written another overwrites, while the first is still in work."""
+
+    @step
+    async def start(self, ctx: Context, ev: StartEvent) -> Job | Done:
+        await ctx.store.set("phase", "begun")
+        ctx.send_event(Job(number=0))
+        await anyio.sleep(1)
+        return Done(number=1)
+
+    @step
+    async def work(self, ctx: Context, ev: Job) -> Done:
+        await ctx.store.set("phase", "worked")
+        return Done(number=0)
+
+    @step
+    async def end(self, ctx: Context, ev: Done) -> StopEvent | None:
+        both = ctx.collect_events(ev, [Done] * 2)
+        return None if both is None else StopEvent(result=await ctx.store.get("phase"))
+
+
+OVERWRITING = Scenario(make=Overwriting, check=gives("worked", phase="worked"))
 
 
 # --- attempts
@@ -455,6 +480,7 @@ STALLING = Scenario(make=Stalling, check=stalls_with_two)
 SCENARIOS = {
     "gathering": GATHERING,
     "alone": ALONE,
+    "overwriting": OVERWRITING,
     "stopping": STOPPING,
     "stalling": STALLING,
     "caught": CAUGHT,

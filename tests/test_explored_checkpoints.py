@@ -46,7 +46,7 @@ def test_s_ckpt_1_a_checkpoint_of_any_turn_is_read_as_it_was_written(name: str, 
         await _go_through(scenario, gate)
 
     run_under(gate, backend, main)
-    assert gate.cuts == len(gate.turns)
+    assert gate.cuts >= len(gate.turns)
 
 
 async def _go_through(scenario: Scenario, gate: Cutting) -> None:

@@ -28,7 +28,7 @@ def test_s_det_3_every_order_with_few_deviations_comes_to_what_it_must(name: str
         **scenario.options,
     )
     assert explored.is_exhaustive
-    assert explored.schedules > 5 or name == "alone"
+    assert explored.schedules > 5 or name in ("alone", "overwriting")
 
 
 def noted(program: Program) -> Program:
