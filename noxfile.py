@@ -55,6 +55,13 @@ def gallery(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST)
+def mutations(session: nox.Session) -> None:
+    """Put faults into the engine, one at a time; the tests under explored schedules have to notice each."""
+    session.install("-e", ".[dev]")
+    session.run("python", "tests/mutations/run.py", *session.posargs)
+
+
+@nox.session(python=OLDEST)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that are allowed."""
     if session.venv_backend != "uv":

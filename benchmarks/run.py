@@ -25,6 +25,7 @@ from cases import (
     Case,
     stored_cases,
 )
+from explored import explored_runs
 from imports import FLOOR, OURS, import_costs
 from tables import environment, markdown, microseconds, text
 from timing import QUICK, THOROUGH, Effort, Job, Sample, bytes_at_most, bytes_per_run, compare
@@ -34,8 +35,10 @@ BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "uvloop": ("asyncio", {"use_uvloop": True}),
     "trio": ("trio", {}),
 }
-KEYS = ("W1", "W2", "W3", "W4", "W4b", "W5", "W6", "W7", "W8")
+KEYS = ("W1", "W2", "W3", "W4", "W4b", "W5", "W6", "W7", "W8", "W9")
 HEADINGS = ("work", "what", "loop", "ours", "floor", "ratio", "must be", "holds")
+EXPLORED_AT_LEAST = {"asyncio": 300, "trio": 200}
+"""Runs per second; uvloop has no clock that jumps."""
 DISTRIBUTIONS = ("anyio", "attrs", "cattrs", "trio", "uvloop")
 
 
@@ -194,6 +197,20 @@ def _imported(rounds: int) -> list[Row]:
     ]
 
 
+def _explored(loop: str, effort: Effort) -> Row:
+    """Measure runs that a schedule decides, beside the same runs without one."""
+    mine, floor = explored_runs(loop, effort)
+    return Row(
+        key="W9",
+        what="explored run of 20 steps; floor: not explored",
+        loop=loop,
+        ours=_per(mine.median, "run"),
+        floor=_per(floor.median, "run"),
+        ratio=mine.over(floor),
+        at_most=1 / EXPLORED_AT_LEAST[loop] / floor.median,
+    )
+
+
 def measure(only: Sequence[str], loops: Iterable[str], effort: Effort, runs: int) -> list[Row]:
     """Measure the works named by *only* on every one of *loops*."""
     rows: list[Row] = []
@@ -207,6 +224,8 @@ def measure(only: Sequence[str], loops: Iterable[str], effort: Effort, runs: int
             rows += anyio.run(_recorded, loop, effort, backend=backend, backend_options=options)
         if "W5" in only:
             rows += anyio.run(_parked, loop, runs, backend=backend, backend_options=options)
+        if "W9" in only and loop in EXPLORED_AT_LEAST:
+            rows.append(_explored(loop, effort))
     if "W4b" in only:
         rows += _imported(effort.rounds)
     # Work by work is how one compares; sorted() keeps the order of cases within a work and loop.

@@ -11,3 +11,6 @@ STATE_ITEMS = 10_000
 
 ROW = 170
 """Bytes of one row, which is what a turn of the loop adds to a store."""
+
+EXPLORED_STEPS = 20
+"""Executions of a run that a schedule decides."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import anyio
 import attrs
-from anyio.lowlevel import checkpoint
 from random_programs import Program, Toy
 
 from anyio_workflows import Context, Event, StartEvent, StopEvent, Workflow, step
+from anyio_workflows.testing import checkpoint
 
 KINDS: list[type[Event]] = [
     StartEvent,

@@ -120,7 +120,7 @@ class Attempts(Crew):
             input_event=delivery.event,
             exception=error,
             attempts=delivery.attempt,
-            elapsed_seconds=elapsed(delivery),
+            elapsed_seconds=self.elapsed(delivery),
             failed_at=datetime.fromtimestamp(self.wall_clock(), UTC),
         )
         ledger.recover(delivery, handler, failure)
@@ -134,6 +134,13 @@ class Attempts(Crew):
                 brief(error),
             )
         return True
+
+    def elapsed(self, delivery: Delivery) -> float:
+        """Return the seconds since the first attempt of *delivery* began."""
+        if delivery.first_began is not None:
+            return anyio.current_time() - delivery.first_began
+        now = perf_counter() if self.turnstile is None else anyio.current_time()
+        return now - delivery.began
 
     def _delay(self, delivery: Delivery, seconds: float) -> None:
         """Let *delivery* stand in line again after so many seconds."""
@@ -235,10 +242,3 @@ def _without_cancellation(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
         return error.split(anyio.get_cancelled_exc_class())[1]
     return error
-
-
-def elapsed(delivery: Delivery) -> float:
-    """Return the seconds since the first attempt of *delivery* began."""
-    if delivery.first_began is None:
-        return perf_counter() - delivery.began
-    return anyio.current_time() - delivery.first_began

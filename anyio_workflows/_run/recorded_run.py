@@ -5,6 +5,8 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from .._checkpoint.document import Checkpoint
 from .._checkpoint.history import Cut
 from .._checkpoint.recorded import RecordedLedger
@@ -63,6 +65,8 @@ class RecordedRun(Run):
         """Its place in a store."""
         self._make_keeper: Callable[[], Keeper] | None = None
         recording.history.on_cut = self._note_cut
+        if self.turnstile is not None:
+            recording.history.clock = anyio.current_time  # virtual
 
     def keep_in(self, store: CheckpointStore, durability: Durability, info: RunInfo) -> None:
         """Have the run saved in *store* once it begins."""

@@ -35,7 +35,7 @@ from .._ledger.state import RunState
 from .._ledger.waiting import Wait
 from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
-from .attempts import BY_ITS_TASK, Attempts, elapsed
+from .attempts import BY_ITS_TASK, Attempts
 from .body import Body
 from .child import ForwardedStream, Host
 from .clock import Clock
@@ -405,7 +405,7 @@ class Run(Attempts):
         elif delivery is None:
             self.decide(Failed(error))
         else:
-            self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, elapsed(delivery)))
+            self.decide(Failed(error, delivery.desk.node.name, delivery.attempt, self.elapsed(delivery)))
 
     def refuse(self, error: Exception) -> None:
         """Let the run fail before it begins; a store that has it keeps it as it was."""
@@ -559,6 +559,8 @@ class Run(Attempts):
     def begins(self, delivery: Delivery, worker: Worker) -> ContextVars:
         """Tell that an execution begins; return the context variables for its body."""
         context = self.base_context.copy()
+        if self.turnstile is not None:
+            delivery.began = anyio.current_time()
         if self._tells_steps:
             which = "" if delivery.attempt == 1 else f", attempt {delivery.attempt}"
             self._tell_step(delivery, StepState.RUNNING, None, f"begins{which}")
@@ -686,7 +688,8 @@ class Run(Attempts):
 
     def wall_clock(self) -> float:
         """Return seconds since the epoch, UTC."""
-        return time.time()
+        # The loop's time is the test's there, and the same in every run of a schedule.
+        return time.time() if self.turnstile is None else anyio.current_time()
 
     @property
     def _state_notes(self) -> StateNotes | None:

@@ -43,10 +43,10 @@ class Service:
         """Let the next one go on; False if nobody waits at the turnstile."""
         try:
             return self._turnstile.let_one_through()
-        except BaseException as error:  # noqa: BLE001  # it is raised where the program was started: loops lose it
+        except BaseException as error:  # noqa: ASYNC103, BLE001  # it is raised where the program was started: loops lose it
             self._error = error
             self._scope.cancel()
-            return True
+            return True  # noqa: ASYNC104  # see above
 
     def give_up(self) -> None:
         """End a program that can do nothing."""
@@ -144,8 +144,9 @@ def _explore_on_asyncio(main: Callable[..., Awaitable[Any]], turnstile: Schedule
 
         turnstile.wait = wait
         result = None
-        with anyio.CancelScope() as scope:
-            service = Service(turnstile, scope)
+        scope = anyio.CancelScope()
+        service = Service(turnstile, scope)
+        with scope:
 
             def begin() -> None:
                 loop.service = service
@@ -227,8 +228,9 @@ def _explore_on_trio(main: Callable[..., Awaitable[Any]], turnstile: ScheduledTu
     async def served() -> Any:
         turnstile.wait = wait
         result = None
-        with anyio.CancelScope() as scope:
-            service = Service(turnstile, scope)
+        scope = anyio.CancelScope()
+        service = Service(turnstile, scope)
+        with scope:
             instrument: Any = _TrioInstrument(service, run.GLOBAL_RUN_CONTEXT.runner)
             result = await main(partial(trio.lowlevel.add_instrument, instrument))
         service.check()

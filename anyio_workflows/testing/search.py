@@ -194,10 +194,11 @@ class _Trial:
             ScheduleError: Something is wrong.
         """
         self._tried.add(schedule)
+        every = []
         for backend in self._backends:
-            seen = self._run(schedule, backend)
-            self._pass(seen)
-        return seen
+            every.append(self._run(schedule, backend))
+            self._pass(every[-1])
+        return every[-1]
 
     def failure_of(self, schedule: Schedule) -> _Failure | None:
         """Try *schedule* on each backend; return what is wrong on the first on which something is."""
