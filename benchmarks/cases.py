@@ -86,6 +86,7 @@ PARKED_AT_MOST = 10_000
 """Bytes that a parked run may keep."""
 
 FAN_OUT_SIZES = (100, 1_000, 10_000)
+JOIN_SIZES = (1_600, 16_000)
 
 CASES = (
     Case(
@@ -151,6 +152,19 @@ CASES = (
         work=ours.stream,
         floor=floors.stream,
         at_most={"asyncio": 5.36, "trio": 6.0},  # 1.5 and 1.8 us, where the floor took 0.28 and 0.30
+    ),
+    *(
+        Case(
+            key="W8",
+            label=f"fan-out and join by type, {count:,}",
+            unit="event",
+            count=count,
+            units=count,
+            work=ours.joined,
+            floor=floors.joined,
+            # No aim is set: the floor notes nothing that a join, a stall or a cancellation would need.
+        )
+        for count in JOIN_SIZES
     ),
 )
 

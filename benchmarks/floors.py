@@ -98,6 +98,30 @@ async def fan_out(count: int) -> int:
     return len(collected)
 
 
+async def joined(count: int) -> int:
+    """W8: four workers on one channel in a task group, and a function after it."""
+    send_work, receive_work = anyio.create_memory_object_stream[Work](math.inf)
+    done: list[Done] = []
+
+    async def work(items: ObjectReceiveStream[Work]) -> None:
+        async with items:
+            async for item in items:
+                event = Done(n=item.n, of=item.of)
+                done.append(event)
+
+    async def join(events: list[Done]) -> int:
+        return len(events)
+
+    async with anyio.create_task_group() as tasks:
+        with receive_work:
+            for _ in range(WORKERS):
+                tasks.start_soon(work, receive_work.clone())
+        with send_work:
+            for event in [Work(n=n, of=count) for n in range(count)]:
+                send_work.send_nowait(event)
+    return await join(done)
+
+
 async def one_step(_count: int) -> int:
     """W4: a task group and a channel; the one step runs in the task of the caller."""
     send, receive = anyio.create_memory_object_stream[StartEvent](math.inf)

@@ -46,6 +46,22 @@ class FanOut(Workflow):
         return None if done is None else StopEvent(result=len(done))
 
 
+class Joined(Workflow):
+    """W8: many events at once, four workers, and a step that takes what they have returned."""
+
+    @step
+    async def split(self, ev: StartEvent) -> list[Work]:
+        return [Work(n=n, of=ev.n) for n in range(ev.n)]
+
+    @step(num_workers=WORKERS)
+    async def work(self, ev: Work) -> Done:
+        return Done(n=ev.n, of=ev.of)
+
+    @step
+    async def join(self, done: list[Done]) -> StopEvent:
+        return StopEvent(result=len(done))
+
+
 class ThreeSteps(Workflow):
     """W3: a short run, of which there are many at once."""
 
@@ -112,6 +128,7 @@ class AskAndAnswer(Workflow):
 
 LOOP = Loop(timeout=None)
 FAN_OUT = FanOut(timeout=None)
+_JOINED = Joined(timeout=None)
 _THREE_STEPS = ThreeSteps(timeout=None)
 _ONE_STEP = OneStep(timeout=None)
 _STREAM = Stream(timeout=None)
@@ -125,6 +142,12 @@ async def loop(hops: int) -> None:
 async def fan_out(count: int) -> None:
     """W2."""
     result = await FAN_OUT.run(n=count)
+    assert result == count
+
+
+async def joined(count: int) -> None:
+    """W8."""
+    result = await _JOINED.run(n=count)
     assert result == count
 
 

@@ -35,7 +35,7 @@ BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "uvloop": ("asyncio", {"use_uvloop": True}),
     "trio": ("trio", {}),
 }
-KEYS = ("W1", "W2", "W3", "W4", "W4b", "W5", "W6", "W7", "W9")
+KEYS = ("W1", "W2", "W3", "W4", "W4b", "W5", "W6", "W7", "W8", "W9")
 HEADINGS = ("work", "what", "loop", "ours", "floor", "ratio", "must be", "holds")
 EXPLORED_AT_LEAST = {"asyncio": 300, "trio": 200}
 """Runs per second; uvloop has no clock that jumps."""

@@ -4,9 +4,16 @@ import re
 
 import pytest
 
-from anyio_workflows._declare.step import step
+from anyio_workflows._declare.step import catch_error, step
 from anyio_workflows._declare.workflow import DeclaredWorkflow
-from anyio_workflows._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from anyio_workflows._events import (
+    Event,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    StartEvent,
+    StepFailedEvent,
+    StopEvent,
+)
 from anyio_workflows._graph.model import Graph, build_graph
 from anyio_workflows._graph.render import to_dot, to_mermaid
 
@@ -116,3 +123,26 @@ def test_s_def_5_events_of_one_name_are_told_apart_by_their_modules() -> None:
 
     labels = re.findall(r'\(\["(.*)"\]\)', to_mermaid(graph_of(Twins)))
     assert labels == ["StartEvent", f"{__name__}.Query", "elsewhere.Query", "StopEvent"]
+
+
+class Handled(DeclaredWorkflow):
+    @step
+    async def split(self, ev: StartEvent) -> list[Query] | StopEvent: ...  # type: ignore[empty-body]
+
+    @step
+    async def join(self, evs: list[Query]) -> StopEvent: ...  # type: ignore[empty-body]
+
+    @catch_error(for_steps=["split"])
+    async def handle(self, ev: StepFailedEvent) -> StopEvent: ...  # type: ignore[empty-body]
+
+
+def test_s_def_5_lists_and_handlers_are_drawn_with_their_names() -> None:
+    """No event is drawn for a failure: it goes from a step to its handler and nowhere else."""
+    graph = graph_of(Handled)
+    text = to_mermaid(graph)
+    assert "StepFailedEvent" not in text + to_dot(graph)
+    assert [line.strip() for line in text.splitlines() if "-.->" in line] == [
+        "event1 -.->|list| step1",
+        "step0 -.->|fails| step2",
+        "step0 -.->|list| event1",
+    ]

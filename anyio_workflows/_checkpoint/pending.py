@@ -5,7 +5,19 @@ from typing import Any
 
 from .levels import lineage as lineage_of
 from .nested import Child
-from .shapes import Document, anything, count, items, mapping, members, rows, seconds, text, text_or_null
+from .shapes import (
+    Document,
+    anything,
+    count,
+    flag,
+    items,
+    mapping,
+    members,
+    rows,
+    seconds,
+    text,
+    text_or_null,
+)
 
 _WAIT = ("number", "type", "requirements", "left", "at", "prompts")
 """Members of an open wait: what it waits for, and seconds that it had left at a moment, in seconds UTC."""
@@ -16,6 +28,7 @@ class Pending:
 
     __slots__ = (
         "answers",
+        "cancelled",
         "changes",
         "children",
         "event",
@@ -64,6 +77,8 @@ class Pending:
         """The runs that are part of its execution, by key."""
         self.retry: Document = None
         """How the attempt before this one has ended, None in the first: see `_retry`."""
+        self.cancelled: bool = False
+        """It is cleaning up, and nothing to go on with."""
 
     def begin_again(self, about: Document, unanswered: list[int]) -> None:
         """Let another attempt match what those before it have done, except to the state."""
@@ -104,6 +119,7 @@ class Pending:
             {name: items(before)[:1] for name, before in mapping(change).items()}
             for change in items(document.get("changes", []))
         ]
+        pending.cancelled = flag(document.get("cancelled", False))
         pending.children = {
             key: Child.from_document(child, read)
             for key, child in mapping(document.get("children", {})).items()

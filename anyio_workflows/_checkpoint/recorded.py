@@ -14,6 +14,7 @@ from .._ledger.attempts import Attempt
 from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery, Desk, Failure
 from .._ledger.plan import Plan
+from .._ledger.returned import check_list
 from .._ledger.state import RunState
 from .._ledger.waiting import Wait
 from .history import History
@@ -27,7 +28,6 @@ class RecordedLedger(RecordedDescent):
 
     __slots__ = (
         "_arrivals",
-        "_committing",
         "_event_types",
         "_has_end",
         "_held",
@@ -55,7 +55,6 @@ class RecordedLedger(RecordedDescent):
         self.run_id: str = run_id
         self._event_types = {written_name_of(event): event for event in known_events(plan)}
         self._arrivals = 0
-        self._committing: Delivery | None = None
         self._state_documents: dict[str, Document] = {}
         self._repeating: list[Attempt] = []
         """Records with changes of the state that an earlier attempt has made."""
@@ -148,25 +147,27 @@ class RecordedLedger(RecordedDescent):
         record: Attempt = delivery.record
         whole = None
         if isinstance(output, list):
-            self._check_list(delivery.desk.node, output)
+            check_list(delivery.desk.node, output)
             whole = self._converter.unstructure_event(EventList(events=tuple(output)))
         self._held = [] if self.holds else None
-        self._committing = delivery
         try:
             stops = super().commit(delivery, output)
         except BaseException:
             self._held = None
             raise
-        finally:
-            self._committing = None
-        for wait in (record.waits or {}).values():
-            self.give_back(wait)
-            self.close_wait(wait)
-        self._note_given_up(delivery)
+        self._leave_waits(delivery)
         self._note(["commit", delivery.number])
         given = whole or (None if output is None else self._document)
         self.history.cut(delivery.desk.node.name, record.event, given)
         return stops
+
+    def _leave_waits(self, delivery: Delivery) -> None:
+        record: Attempt = delivery.record
+        waits, record.waits = record.waits or {}, None
+        for wait in waits.values():
+            self.give_back(wait)
+            self.close_wait(wait)
+        self._note_given_up(delivery)
 
     def _cut(self) -> None:
         self.history.cut()

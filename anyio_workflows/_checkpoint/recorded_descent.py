@@ -4,12 +4,12 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
-from .._events import EventList, StepFailedEvent
+from .._events import Event, EventList, StepFailedEvent
 from .._ledger.attempts import Attempt
 from .._ledger.delivery import Delivery
-from .._ledger.descending import SlotKey
 from .._ledger.lineage import FanOut, Lineage, Member
 from .._ledger.matching import MatchingLedger
+from .._ledger.meeting import Table
 from .._ledger.plan import Node
 from .snapshot import Document, Operation
 from .writing import Writer
@@ -54,6 +54,9 @@ class RecordedDescent(MatchingLedger):
     def _closed_fan_out(self, fan_out: FanOut) -> None:
         self._note(["close", fan_out.id])
 
+    def _cancelled_fan_out(self, fan_out: FanOut) -> None:
+        self._note(["cancel_fan_out", fan_out.id])
+
     def _gathered(self, fan_out: FanOut, node: Node, member: Member) -> None:
         self._note(["gather", fan_out.id, node.name, _written_member(member, self._document)])
 
@@ -69,11 +72,20 @@ class RecordedDescent(MatchingLedger):
 
     # --- several event parameters
 
-    def _filled_slot(self, node: Node, key: SlotKey, place: int, member: Member) -> None:
-        self._note(["slot", node.name, list(key), place, _written_member(member, self._document)])
+    def _member(self, event: Event, rank: tuple[int, ...]) -> Member:
+        return super()._member(event, rank)._replace(cause=self._cause)
 
-    def _emptied_slots(self, node: Node, key: SlotKey) -> None:
-        self._note(["meet", node.name, list(key)])
+    def _waits_for_others(self, node: Node, table: Table, place: int, member: Member) -> None:
+        self._note(["slot", node.name, list(table), place, _written_member(member, self._document)])
+
+    def _meet(self, node: Node, table: Table, members: list[Member]) -> None:
+        self._note(["meet", node.name, list(table)])
+        # In the order of the parameters: which of them came last is the schedule's.
+        cause, self._cause = self._cause, "&".join(member.cause for member in members)
+        try:
+            super()._meet(node, table, members)
+        finally:
+            self._cause = cause
 
     # --- deliveries that end without an output
 
@@ -83,18 +95,34 @@ class RecordedDescent(MatchingLedger):
     def recover(self, delivery: Delivery, handler: int, failure: StepFailedEvent) -> None:
         """Call a handler in the place of *delivery*, with a cut at which it is pending."""
         super().recover(delivery, handler, failure)
-        self._note(["drop", delivery.number])
+        self._dropped(delivery)
         self._cut()
+
+    def cancel(self, delivery: Delivery, reason: str) -> bool:
+        """End *delivery* without an output: a run that goes on from now on does not know it any more."""
+        is_in_work = delivery.is_in_work
+        if not super().cancel(delivery, reason):
+            return False
+        if is_in_work:
+            self._note(["cancel", delivery.number])
+        return True
 
     def drop(self, delivery: Delivery) -> None:
         """End the execution of *delivery*, which was cancelled by itself."""
         super().drop(delivery)
-        self._note(["drop", delivery.number])
+        self._dropped(delivery)
         self._cut()
 
     def _forget(self, delivery: Delivery) -> None:
         super()._forget(delivery)
+        self._dropped(delivery)
+
+    def _dropped(self, delivery: Delivery) -> None:
+        self._leave_waits(delivery)
         self._note(["drop", delivery.number])
+
+    def _leave_waits(self, delivery: Delivery) -> None:
+        """Close the waits of an earlier attempt of *delivery* that it has not come to."""
 
     def _cut(self) -> None:
         """Note that this is a moment to go on from."""
@@ -106,4 +134,4 @@ def _written(lineage: Lineage) -> Document:
 
 
 def _written_member(member: Member, document: Document) -> Document:
-    return [document, list(member.rank), dict(member.recoveries)]
+    return [document, list(member.rank), dict(member.recoveries), member.cause]

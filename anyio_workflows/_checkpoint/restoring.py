@@ -9,7 +9,7 @@ from .._ledger.collecting import Entry
 from .._ledger.delivery import Delivery, Failure
 from .._ledger.waiting import Wait
 from .recorded import RecordedLedger
-from .restoring_levels import restore_levels, structure_lineage
+from .restoring_levels import close_levels, restore_levels, structure_lineage
 from .snapshot import Document, Pending, Snapshot
 
 
@@ -33,6 +33,7 @@ def restore(ledger: RecordedLedger, snapshot: Snapshot, cut_at: float) -> Any:
         buffer.restore(events, snapshot.places[step, buffer_id])
     for number, event in snapshot.early:
         ledger.waits.keep(number, structure(event, where="early"))
+    close_levels(ledger)
     for _, event in sorted(snapshot.questions().items()):
         ledger._publish(structure(event, where="outstanding"))
     ledger._state_documents = {name: [document] for name, document in snapshot.state.items()}
@@ -49,7 +50,7 @@ def _restore_delivery(ledger: RecordedLedger, pending: Pending) -> None:
     if pending.lineage is not None:
         delivery.lineage = structure_lineage(ledger, pending.lineage)
         if delivery.lineage.fan_out is not None:
-            delivery.lineage.fan_out.open += 1
+            delivery.lineage.fan_out.pending[delivery.number] = delivery
     record.sent = [(target, structure(event, where=f"{where}.sent")) for target, event in pending.sent]
     for target, event in record.sent:
         record.count_output(target, event)

@@ -16,8 +16,7 @@ def restore_levels(ledger: RecordedLedger, levels: Levels) -> None:
         joins = plan.joins_of[node.index]
         lineage = None if document["lineage"] is None else structure_lineage(ledger, document["lineage"])
         fan_out = FanOut(number, node.index, lineage, document["key"])
-        if fan_out.parent is not None:
-            fan_out.parent.open += 1
+        fan_out.is_cancelled = document["cancelled"]
         for step in (*document["gathered"], *document["joined"]):
             if plan.node(step).index not in joins:
                 raise ValueError(f"step {step!r} does not join what step {node.name!r} fans out")
@@ -26,14 +25,22 @@ def restore_levels(ledger: RecordedLedger, levels: Levels) -> None:
             plan.node(step).index: [_member(ledger, each, step) for each in found]
             for step, found in document["gathered"].items()
         }
-        ledger.fan_outs[number] = fan_out
-    for (step, fan_out_id, among), lanes in levels.slots.items():
-        node = plan.node(step)
-        if len(lanes) > len(node.slots):
-            raise ValueError(f"step {step!r} has no {len(lanes)} event parameters")
-        waiting = [deque(_member(ledger, each, step) for each in lane) for lane in lanes]
-        waiting += [deque() for _ in range(len(node.slots) - len(lanes))]
-        ledger.slots.setdefault(node.index, {})[fan_out_id, among] = waiting
+        ledger._open(fan_out)
+    for fan_out_id, tables in levels.slots.items():
+        waiting = ledger.meetings.waiting[fan_out_id] = {}
+        for (step, among), lanes in tables.items():
+            node = plan.node(step)
+            if len(lanes) > len(node.slots):
+                raise ValueError(f"step {step!r} has no {len(lanes)} event parameters")
+            filled = [deque(_member(ledger, each, step) for each in lane) for lane in lanes]
+            waiting[node.index, among] = [*filled, *(deque() for _ in node.slots[len(lanes) :])]
+
+
+def close_levels(ledger: RecordedLedger) -> None:
+    """Close the fan-outs of *ledger* in which nothing is pending: all that was left had been cancelled."""
+    for number in sorted(ledger.fan_outs, reverse=True):  # those that are further in come first
+        if (fan_out := ledger.fan_outs.get(number)) is not None:
+            ledger._close_if_done(fan_out)
 
 
 def structure_lineage(ledger: RecordedLedger, document: Document) -> Lineage:
@@ -43,7 +50,6 @@ def structure_lineage(ledger: RecordedLedger, document: Document) -> Lineage:
 
 
 def _member(ledger: RecordedLedger, document: Document, step: str) -> Member:
-    event, rank, recoveries = document
-    return Member(
-        ledger._converter.structure_event(event, where=f"gathered.{step}"), tuple(rank), dict(recoveries)
-    )
+    event, rank, recoveries, cause = document
+    structured = ledger._converter.structure_event(event, where=f"gathered.{step}")
+    return Member(structured, tuple(rank), dict(recoveries), cause)

@@ -68,6 +68,13 @@ def count(document: Document) -> int:
     return document
 
 
+def flag(document: Document) -> bool:
+    """True or false."""
+    if not isinstance(document, bool):
+        raise TypeError("something else where true or false belongs")
+    return document
+
+
 def seconds(document: Document) -> float:
     """A time, which is no longer than any."""
     if not isinstance(document, int | float) or isinstance(document, bool):

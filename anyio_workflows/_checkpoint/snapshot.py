@@ -193,6 +193,10 @@ class Snapshot:
         """Such a run could not begin."""
         del self.pending[by].children[key]
 
+    def cancel(self, number: int) -> None:
+        """An execution was cancelled, and cleans up."""
+        self.pending[number].cancelled = True
+
     def drop(self, number: int) -> None:
         """An execution has ended without an output, and others go on: what it did to collections is undone."""
         pending = self.pending[number]
@@ -223,6 +227,8 @@ class Snapshot:
             self._undo_puts(pending)
             for child in pending.children.values():
                 child.snapshot.settle()
+        for number in [pending.number for pending in self.pending.values() if pending.cancelled]:
+            self.commit(number)
         self.buffers = {key: dict(sorted(entries.items())) for key, entries in self.buffers.items()}
 
     def _undo_takes(self, pending: Pending) -> None:
@@ -354,6 +360,7 @@ _APPLY: Mapping[str, Callable[..., None]] = {
         "response",
         "change",
         "fan_out",
+        "cancel",
         "child_begins",
         "child",
         "child_ends",
@@ -365,5 +372,5 @@ _APPLY: Mapping[str, Callable[..., None]] = {
     )
 } | {
     name: partial(_apply_to_levels, getattr(Levels, name))
-    for name in ("gather", "join", "close", "slot", "meet")
+    for name in ("gather", "join", "cancel_fan_out", "close", "slot", "meet")
 }

@@ -13,8 +13,6 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
-from .collect import Collect
-
 
 @attrs.frozen(kw_only=True)
 class Scope:
@@ -95,11 +93,16 @@ def members(annotation: Any) -> tuple[Any, ...]:
     return (NoneType if annotation is None else annotation,)
 
 
-def collect_marker(annotation: Any) -> Collect | None:
-    """Return the `Collect` of ``Annotated[..., Collect(...)]``, None if there is none."""
-    if get_origin(annotation) is not Annotated:
-        return None
-    return next((one for one in get_args(annotation)[1:] if isinstance(one, Collect)), None)
+def markers(annotation: Any) -> tuple[Any, ...]:
+    """Return what stands beside the types of *annotation*, as ``Annotated`` has it, in a union and an alias too."""
+    if type(annotation).__name__ == "TypeAliasType":
+        return markers(annotation.__value__)
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return (*markers(parts[0]), *parts[1:])
+    if origin is Union or origin is UnionType:
+        return tuple(marker for part in parts for marker in markers(part))
+    return ()
 
 
 def _append_new(known: list[Any], member: Any) -> list[Any]:

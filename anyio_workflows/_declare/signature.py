@@ -10,8 +10,8 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, Never, NoReturn, TypeVar, get_args, get_origin
 
 from .._events import Event
-from .annotations import Scope, collect_marker, members, resolve
-from .collect import Collect
+from .annotations import Scope, markers, members, resolve
+from .collect import All, Collect, Take
 from .resources import ResourceMarker, hides_marker, marked
 from .wording import listed, name_of, quoted, written
 
@@ -93,8 +93,9 @@ def _is_context(annotation: Any) -> bool:
 def _return_advice(annotation: Any) -> str:
     if annotation is Any or annotation is object:
         return "name the Event subclasses it returns, or None"
-    if get_origin(annotation) in (tuple, set, frozenset) and any(map(_is_event, get_args(annotation))):
-        event = name_of(next(filter(_is_event, get_args(annotation))))
+    inside = [member for part in get_args(annotation) for member in members(part)]
+    if any(map(_is_event, inside)):
+        event = name_of(next(filter(_is_event, inside)))
         return f"write '-> list[{event}]' to have each of them worked on"
     return (
         "a step returns an Event or None: put the value into an event, as in 'return StopEvent(result=value)'"
@@ -253,7 +254,14 @@ class _Reader:
     def _marker(self, parameter: inspect.Parameter) -> Collect | None:
         if parameter.annotation is inspect.Parameter.empty or parameter.name in self._unresolved:
             return None
-        return collect_marker(resolve(parameter.annotation, self._scope))
+        found = markers(resolve(parameter.annotation, self._scope))
+        mistaken = [one for one in found if isinstance(one, All | Take) or one in (All, Take, Collect)]
+        if mistaken:
+            self._complain(
+                f"has {mistaken[0]!r} on parameter {parameter.name!r}; write "
+                f"'Annotated[list[E], Collect(All())]' or 'Annotated[list[E], Collect(Take(n))]'"
+            )
+        return next((one for one in found if isinstance(one, Collect)), None)
 
     def _joined_types(self, parameter: str, named: list[Any]) -> tuple[type[Event], ...]:
         others = [member for member in named if not _listed_events(member)]

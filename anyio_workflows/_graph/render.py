@@ -9,7 +9,15 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from .._declare.wording import name_of
-from .._events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from .._events import (
+    Event,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    StartEvent,
+    StepFailedEvent,
+    StopEvent,
+)
+from .levels import handler_of
 from .model import Graph
 
 HUMAN = "human"
@@ -55,7 +63,8 @@ def nodes_of(graph: Graph) -> Iterator[Node]:
     for index, step in enumerate(graph.steps):
         yield Node(f"step{index}", step.name, "step")
     for index, (event, label) in enumerate(zip(graph.events, _labels(graph.events), strict=True)):
-        yield Node(f"event{index}", label, _kind(event))
+        if event is not StepFailedEvent:  # it comes from a step to its handler, which an arrow says
+            yield Node(f"event{index}", label, _kind(event))
     if _meets_human(graph):
         yield Node(HUMAN, "human", HUMAN)
 
@@ -65,12 +74,14 @@ def edges_of(graph: Graph) -> Iterator[Edge]:
     keys = {event: f"event{index}" for index, event in enumerate(graph.events)}
     for event, key in keys.items():
         for target in graph.targets(event):
-            yield Edge(key, f"step{target}")
+            yield Edge(key, f"step{target}", "" if graph.steps[target].joins is None else "list")
+    for index, handler in handler_of(graph.steps).items():
+        yield Edge(f"step{index}", f"step{handler}", "fails")
     for index, step in enumerate(graph.steps):
-        for event in step.returns:
-            yield Edge(f"step{index}", keys[event])
-        for event in step.waits_for:
-            yield Edge(keys[event], f"step{index}", "waits for")
+        key = f"step{index}"
+        yield from (Edge(key, keys[event]) for event in step.bare)
+        yield from (Edge(key, keys[event], "list") for event in step.fans_out)
+        yield from (Edge(keys[event], key, "waits for") for event in step.waits_for)
     for event, key in keys.items():
         if issubclass(event, InputRequiredEvent):
             yield Edge(key, HUMAN, "asks")

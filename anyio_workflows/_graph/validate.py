@@ -158,6 +158,10 @@ def _handler_problems(steps: Sequence[StepDeclaration]) -> Iterator[Problem]:
                     sentence=f"handler {step.name!r} names {name!r} in for_steps, which is a handler; "
                     f"handlers are not handled, name steps"
                 )
+            elif owners.get(name) == step.name:
+                yield Problem(
+                    sentence=f"step {name!r} is named twice in for_steps of handler {step.name!r}; name it once"
+                )
             elif name in owners:
                 yield Problem(
                     sentence=f"step {name!r} is named by the handlers {owners[name]!r} and {step.name!r}; "

@@ -5,9 +5,8 @@ none of them is pending any more, the joins are called with what has come to the
 the list itself came from.
 """
 
-from collections import deque
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from .._brief import brief
 from .._errors import WorkflowRuntimeError
@@ -15,25 +14,25 @@ from .._events import Event, EventList, StepFailedEvent
 from .delivery import Delivery
 from .ledger import Ledger
 from .lineage import NO_RECOVERIES, FanOut, Lineage, Member, largest
+from .meeting import Meetings, Table, table_of
 from .plan import Node
-
-SlotKey: TypeAlias = tuple[int, int]
-"""Id of the fan-out and place of the member whose events meet; zeros outside of fan-outs."""
+from .returned import check_bare, check_list
 
 
 class DescendingLedger(Ledger):
     """A ledger in which every delivery has its lineage."""
 
-    __slots__ = ("_lineage", "fan_outs", "slots")
+    __slots__ = ("_committing", "_lineage", "fan_outs", "meetings")
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._lineage: Lineage | None = None
         """Of the events that are being routed."""
+        self._committing: Delivery | None = None
+        """Whose output is being routed."""
         self.fan_outs: dict[int, FanOut] = {}
         """Those that are open, by id."""
-        self.slots: dict[int, dict[SlotKey, list[deque[Member]]]] = {}
-        """Per step with several event parameters: what has come for each of them and not met the others."""
+        self.meetings: Meetings = Meetings()
 
     # --- what events come of
 
@@ -61,7 +60,8 @@ class DescendingLedger(Ledger):
 
     def _check_target(self, event: Event, step: str, source: str) -> None:
         node = self.plan.node(step)
-        if node.joins is not None and self._fan_out_of(node)[0] is None:
+        is_joined = node.joins is not None and node.declaration.takes(type(event))
+        if is_joined and self._fan_out_of(node)[0] is None:
             raise WorkflowRuntimeError(
                 f"{source} sent {brief(event)} to step {step!r}, which joins what has come of a fan-out, and this has "
                 f"come of none that leads there; send it from a step that works on a member"
@@ -96,11 +96,15 @@ class DescendingLedger(Ledger):
             self._deliver_here(index, event)
 
     def _deliver_here(self, index: int, event: Event) -> None:
+        lineage = self._lineage
+        fan_out = None if lineage is None else lineage.fan_out
+        if fan_out is not None and fan_out.is_cancelled:
+            return
         super()._deliver(index, event)
         delivery = self.pending[self._number]
-        delivery.lineage = lineage = self._lineage
-        if lineage is not None and lineage.fan_out is not None:
-            lineage.fan_out.open += 1
+        delivery.lineage = lineage
+        if fan_out is not None:
+            fan_out.pending[delivery.number] = delivery
         self._delivered(delivery)
 
     def _delivered(self, delivery: Delivery) -> None:
@@ -109,7 +113,14 @@ class DescendingLedger(Ledger):
     def _end(self, delivery: Delivery) -> None:
         super()._end(delivery)
         if delivery.lineage is not None and delivery.lineage.fan_out is not None:
-            self._one_less(delivery.lineage.fan_out)
+            fan_out = delivery.lineage.fan_out
+            del fan_out.pending[delivery.number]
+            self._close_if_done(fan_out)
+
+    def withdraw(self, delivery: Delivery) -> None:
+        """End the execution of *delivery*, by which the run ends: nothing is joined by that."""
+        self._undo(delivery)
+        super()._end(delivery)
 
     # --- fan-outs
 
@@ -122,71 +133,60 @@ class DescendingLedger(Ledger):
         """
         if delivery.is_cancelled:
             return super().commit(delivery, None)
-        if isinstance(output, list):
-            self._check_list(delivery.desk.node, output)
-            return self._fan_out(delivery, output)
-        if output is not None:
-            _check_bare(delivery.desk.node, output)
-            self._lineage = self._lineage_below(delivery)
+        self._committing = delivery
         try:
+            if isinstance(output, list):
+                check_list(delivery.desk.node, output)
+                return self._fan_out(delivery, output)
+            if output is not None:
+                check_bare(delivery.desk.node, output)
+                self._lineage = self._lineage_below(delivery)
             return super().commit(delivery, output)
         finally:
-            self._lineage = None
-
-    def _check_list(self, node: Node, output: list[Any]) -> None:
-        if not node.fans_out:
-            raise WorkflowRuntimeError(
-                f"step {node.name!r} returned a list, but its return annotation has none; "
-                f"write 'list[...]' there, or return one event"
-            )
-        for member in output:
-            if not isinstance(member, node.fans_out):
-                expected = " | ".join(kind.__qualname__ for kind in node.fans_out)
-                raise WorkflowRuntimeError(
-                    f"step {node.name!r} returned a list with {brief(member)}, but its return annotation says "
-                    f"list[{expected}]; return what it says, or say what it returns"
-                )
+            self._lineage = self._committing = None
 
     def _fan_out(self, delivery: Delivery, members: list[Event]) -> bool:
         lineage = self._lineage_below(delivery)
         self._number += 1
         fan_out = FanOut(self._number, delivery.desk.node.index, lineage)
-        self.fan_outs[fan_out.id] = fan_out
-        fan_out.open = 1  # until all members are there
-        if fan_out.parent is not None:
-            fan_out.parent.open += 1
+        fan_out.is_filling = True
+        self._open(fan_out)
         self._opened_fan_out(fan_out, delivery)
         recoveries = NO_RECOVERIES if lineage is None else lineage.recoveries
-        stops = False
-        try:
-            for place, member in enumerate(members):
-                self._lineage = Lineage(fan_out, (place,), recoveries)
-                if self.emit(member, source=f"step {delivery.desk.node.name!r}"):
-                    stops = True
-                    break
-        finally:
-            self._lineage = None
+        for place, member in enumerate(members):
+            self._lineage = Lineage(fan_out, (place,), recoveries)
+            if self.emit(member, source=f"step {delivery.desk.node.name!r}"):
+                self._end(delivery)
+                return True
+        self._lineage = None
+        fan_out.is_filling = False
+        self._close_if_done(fan_out)
         self._end(delivery)
-        if not stops:
-            self._one_less(fan_out)
-        return stops
+        return False
+
+    def _open(self, fan_out: FanOut) -> None:
+        self.fan_outs[fan_out.id] = fan_out
+        if fan_out.parent is not None:
+            fan_out.parent.inner[fan_out.id] = fan_out
 
     def _opened_fan_out(self, fan_out: FanOut, delivery: Delivery) -> None:
         """*delivery* has returned a list."""
 
-    def _one_less(self, fan_out: FanOut) -> None:
-        """Close *fan_out* if that was the last of it, and those around it if that was the last of them."""
+    def _close_if_done(self, fan_out: FanOut) -> None:
+        """Close *fan_out* if nothing of it is left, and those around it if it was the last of them."""
         around: FanOut | None = fan_out
-        while around is not None and self.outcome is None:
-            around.open -= 1
-            if around.open:
-                return
+        while around is not None and around.is_done:
+            up = around.parent
+            for step, member in self.meetings.leave(around.id):
+                self._keep_unhandled(member.event, self.plan.nodes[step].name, is_answer=False)
             for join in self.plan.joins_of[around.producer]:
                 if join not in around.joined:
                     self._join(around, join)
             del self.fan_outs[around.id]
             self._closed_fan_out(around)
-            around = around.parent
+            if up is not None:
+                del up.inner[around.id]
+            around = up
 
     def _closed_fan_out(self, fan_out: FanOut) -> None:
         """Nothing of *fan_out* is left."""
@@ -210,8 +210,8 @@ class DescendingLedger(Ledger):
             return
         if node.index in fan_out.joined:
             return
-        assert self._lineage is not None and node.joins is not None, "it is in a fan-out, and joins"  # noqa: PT018
-        member = Member(event, rank, self._lineage.recoveries)
+        assert node.joins is not None, "it joins"
+        member = self._member(event, rank)
         gathered = fan_out.gathered.setdefault(node.index, [])
         gathered.append(member)
         self._gathered(fan_out, node, member)
@@ -219,6 +219,9 @@ class DescendingLedger(Ledger):
             self._join(fan_out, node.index)
             if node.joins.cancels_rest:
                 self.cancel_fan_out(fan_out, f"step {node.name!r} has taken {node.joins.most} of it")
+
+    def _member(self, event: Event, rank: tuple[int, ...]) -> Member:
+        return Member(event, rank, NO_RECOVERIES if self._lineage is None else self._lineage.recoveries)
 
     def _gathered(self, fan_out: FanOut, node: Node, member: Member) -> None:
         """*member* has come to *node*."""
@@ -250,13 +253,21 @@ class DescendingLedger(Ledger):
         """*node* is about to be called with what has come of *fan_out*."""
 
     def cancel_fan_out(self, fan_out: FanOut, reason: str) -> int:
-        """Cancel everything that has come of *fan_out* and is in line or in work; return how many."""
-        count = 0
-        for delivery in tuple(self.pending.values()):
-            lineage = delivery.lineage
-            if lineage is not None and lineage.fan_out is not None and lineage.fan_out.is_in(fan_out):
-                count += self.cancel(delivery, reason)
-        return count
+        """Cancel everything that has come of *fan_out* and is in line or in work; return how many.
+
+        Except the execution whose output has made it so, which is done.
+        """
+        reached = [fan_out]
+        for each in reached:  # it grows: a recursive workflow may be deeper than Python's stack
+            each.is_cancelled = True
+            self._cancelled_fan_out(each)
+            reached += each.inner.values()
+        found = [delivery for each in reached for delivery in each.pending.values()]
+        found.sort(key=lambda delivery: delivery.number)
+        return sum(self.cancel(delivery, reason) for delivery in found if delivery is not self._committing)
+
+    def _cancelled_fan_out(self, fan_out: FanOut) -> None:
+        """Nothing is worked on in *fan_out* any more."""
 
     def cancel_fan_outs(self, producer: int, reason: str) -> int:
         """Cancel everything that has come of the lists of the step at *producer*; return how many deliveries."""
@@ -268,43 +279,29 @@ class DescendingLedger(Ledger):
     def _fill_slot(self, node: Node, event: Event) -> None:
         """Keep *event* until there is one for each parameter: of the same member, if it belongs to a fan-out."""
         lineage = self._lineage
-        rank: tuple[int, ...] = ()
-        key = (0, 0)
-        if lineage is not None and lineage.fan_out is not None:
-            rank = lineage.rank
-            key = (lineage.fan_out.id, rank[0])
-        lanes_by_key = self.slots.setdefault(node.index, {})
-        lanes = lanes_by_key.get(key)
-        if lanes is None:
-            lanes = lanes_by_key[key] = [deque() for _ in node.slots]
-        place = min(
-            (place for place, (_, kind) in enumerate(node.slots) if isinstance(event, kind)),
-            key=lambda place: len(lanes[place]),
-        )
-        member = Member(event, rank, NO_RECOVERIES if lineage is None else lineage.recoveries)
-        lanes[place].append(member)
-        self._filled_slot(node, key, place, member)
-        if not all(lanes):
+        table = table_of(lineage)
+        member = self._member(event, () if lineage is None else lineage.rank)
+        place = self.meetings.add(node, table, member)
+        self._waits_for_others(node, table, place, member)
+        members = self.meetings.take(node, table)
+        if members is None:
             return
-        members = [lane.popleft() for lane in lanes]
-        if not any(lanes):
-            del lanes_by_key[key]
-        self._emptied_slots(node, key)
         recoveries = largest(member.recoveries for member in members)
-        if lineage is None or lineage.fan_out is None:
-            self._lineage = Lineage(None, (), recoveries) if recoveries else None
+        if lineage is not None and lineage.fan_out is not None:
+            self._lineage = Lineage(lineage.fan_out, members[0].rank, recoveries)
         else:
-            self._lineage = Lineage(lineage.fan_out, rank, recoveries)
+            self._lineage = Lineage(None, (), recoveries) if recoveries else None
         try:
-            self._deliver_here(node.index, EventList(events=tuple(member.event for member in members)))
+            self._meet(node, table, members)
         finally:
             self._lineage = lineage
 
-    def _filled_slot(self, node: Node, key: SlotKey, place: int, member: Member) -> None:
+    def _waits_for_others(self, node: Node, table: Table, place: int, member: Member) -> None:
         """*member* has come for the parameter at *place*."""
 
-    def _emptied_slots(self, node: Node, key: SlotKey) -> None:
-        """One event for each parameter of *node* is taken."""
+    def _meet(self, node: Node, table: Table, members: list[Member]) -> None:  # noqa: ARG002  # a recorded ledger's
+        """Call *node* with *members*, one for each parameter."""
+        self._deliver_here(node.index, EventList(events=tuple(member.event for member in members)))
 
     # --- errors
 
@@ -344,22 +341,7 @@ class DescendingLedger(Ledger):
         for fan_out in self.fan_outs.values():
             producer = self.plan.nodes[fan_out.producer].name
             for join, members in fan_out.gathered.items():
-                lines.append(
-                    f"step {self.plan.nodes[join].name!r} has {len(members)} of what step {producer!r} fanned out"
-                )
-        for index, lanes_by_key in self.slots.items():
-            node = self.plan.nodes[index]
-            for lanes in lanes_by_key.values():
-                have = [name for (name, _), lane in zip(node.slots, lanes, strict=True) if lane]
-                lack = [name for (name, _), lane in zip(node.slots, lanes, strict=True) if not lane]
-                lines.append(f"step {node.name!r} has {', '.join(have)} but no {', '.join(lack)}")
+                name = self.plan.nodes[join].name
+                lines.append(f"step {name!r} has {len(members)} of what step {producer!r} fanned out")
+        lines += self.meetings.lines(self.plan.nodes)
         return lines
-
-
-def _check_bare(node: Node, output: object) -> None:
-    declared = node.declaration
-    if node.fans_out and isinstance(output, node.fans_out) and not isinstance(output, declared.bare or ()):
-        raise WorkflowRuntimeError(
-            f"step {node.name!r} returned {brief(output)} alone, but its return annotation has it in a list only; "
-            f"return a list of one, or write '| {type(output).__qualname__}' there"
-        )

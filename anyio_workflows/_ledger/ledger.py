@@ -281,10 +281,11 @@ class Ledger:
 
     def drop(self, delivery: Delivery) -> None:
         """End the execution of *delivery*, which was cancelled by itself: what it did to collections is undone."""
-        self.withdraw(delivery)
+        self._undo(delivery)
+        self._end(delivery)
 
     def withdraw(self, delivery: Delivery) -> None:
-        """End the execution of *delivery*, which failed: what it did to collections is undone."""
+        """End the execution of *delivery*, by which the run ends: what it did to collections is undone."""
         self._undo(delivery)
         self._end(delivery)
 

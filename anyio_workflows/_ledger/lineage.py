@@ -1,7 +1,7 @@
 """What an event has come of: the fan-out that it is a member of, its place there, and the failures on the way."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._events import Event
 
@@ -27,12 +27,25 @@ class Member(NamedTuple):
     event: Event
     rank: tuple[int, ...]
     recoveries: Mapping[str, int]
+    cause: str = ""
+    """Names it by what has caused it, in a recorded run."""
 
 
 class FanOut:
     """What has come of one list that a step has returned, until all of it is done."""
 
-    __slots__ = ("gathered", "id", "joined", "key", "lineage", "open", "producer")
+    __slots__ = (
+        "gathered",
+        "id",
+        "inner",
+        "is_cancelled",
+        "is_filling",
+        "joined",
+        "key",
+        "lineage",
+        "pending",
+        "producer",
+    )
 
     def __init__(self, number: int, producer: int, lineage: Lineage | None, key: str = "") -> None:
         self.id: int = number
@@ -43,24 +56,28 @@ class FanOut:
         """What the list itself has come of: what the joins give belongs there."""
         self.key: str = key
         """Names it by what has caused it, in a recorded run."""
-        self.open: int = 0
-        """Deliveries in it that are pending, and fan-outs in it that are open."""
+        self.is_filling: bool = False
+        """Not all of its members are there yet."""
+        self.is_cancelled: bool = False
+        """Nothing is worked on in it any more."""
+        self.pending: dict[int, Any] = {}
+        """Deliveries in it, but not in one of `inner`, by number."""
+        self.inner: dict[int, FanOut] = {}
+        """Fan-outs of its members that are open, by id."""
         self.gathered: dict[int, list[Member]] = {}
         """What has come to each join, in order of arrival."""
         self.joined: set[int] = set()
         """Joins that have what they wanted; what comes later is dropped."""
 
     @property
+    def is_done(self) -> bool:
+        """Whether nothing of it is left."""
+        return not (self.pending or self.inner or self.is_filling)
+
+    @property
     def parent(self) -> "FanOut | None":
         """The fan-out around this one."""
         return None if self.lineage is None else self.lineage.fan_out
-
-    def is_in(self, other: "FanOut") -> bool:
-        """Whether this is *other*, or one in it."""
-        inner: FanOut | None = self
-        while inner is not None and inner is not other:
-            inner = inner.parent
-        return inner is not None
 
 
 def largest(recoveries: Iterable[Mapping[str, int]]) -> Mapping[str, int]:

@@ -64,6 +64,11 @@ class Wait:
         self.place: Any = None
         """Where the engine has its execution wait."""
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether its answer was given to an earlier attempt."""
+        return self.answer is not None and not self.answer_number
+
     def is_answered_by(self, event: Event) -> bool:
         """Whether type and requirements are met."""
         if type(event) is not self.event_type and not (

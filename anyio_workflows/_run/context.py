@@ -316,7 +316,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             )
         if waiter_id is not None:
             self._claim_name("waiter_id", waiter_id, "waits")
-        if waiter_event is not None:
+        is_plain = isinstance(waiter_event, Event) and not isinstance(waiter_event, InputRequiredEvent)
+        if not is_plain:  # the ledger knows which questions were asked
             self.write_event_to_stream(waiter_event)
         wait = crew.ledger.open_wait(
             self._delivery,
@@ -325,6 +326,8 @@ class Context(Execution, ContextParameter, Generic[StateT]):
             waiter_id=waiter_id,
             timeout=timeout,
         )
+        if is_plain and not wait.is_repeated:
+            self.write_event_to_stream(waiter_event)
         if wait.answer is None:
             self._run.find_answer(wait)
         if wait.answer is not None:

@@ -175,7 +175,7 @@ class Crew(Tokens):
                         execution._is_over = True
                     raise
             else:
-                if self.saves_commits and not await self.save_commit():
+                if self.saves_commits and not delivery.is_cancelled and not await self.save_commit():
                     return
                 if stops:
                     self.stopped(output)
@@ -413,8 +413,8 @@ class Crew(Tokens):
         """Make what the step is given, and call it."""
 
     @abstractmethod
-    def stopped(self, event: Event) -> None:
-        """A step gave a StopEvent."""
+    def stopped(self, event: Event | list[Event]) -> None:
+        """A step gave a StopEvent, or a list with one."""
 
     @abstractmethod
     def failed(self, delivery: Delivery, error: BaseException) -> bool:

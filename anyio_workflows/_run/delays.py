@@ -1,6 +1,6 @@
 """Deliveries whose next attempt begins at a time: one task for all of them, started by the first."""
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Protocol
 
 import anyio
@@ -27,26 +27,28 @@ class RunWithDelays(Protocol):
 class Delays:
     """The delayed deliveries of one run, which count as active: it does not rest while one of them is to come."""
 
-    __slots__ = ("_heap", "_ledger", "_news", "_run")
+    __slots__ = ("_coming", "_heap", "_ledger", "_news", "_run")
 
     def __init__(self, run: RunWithDelays, ledger: MatchingLedger) -> None:
         self._run = run
         self._ledger = ledger
         self._heap: list[tuple[float, int, Delivery]] = []
+        self._coming: set[int] = set()
+        """Numbers of those that were not cancelled."""
         self._news = anyio.Event()
 
     def add(self, delivery: Delivery, due: float) -> None:
         """Let *delivery* stand in line again at *due*, in seconds of the event loop's clock."""
         self._run.activate()
+        self._coming.add(delivery.number)
         heappush(self._heap, (due, delivery.number, delivery))
         self._news.set()
 
     def discard(self, delivery: Delivery) -> None:
         """Do not wait for *delivery* any more, which was cancelled."""
-        left = [entry for entry in self._heap if entry[2] is not delivery]
-        if len(left) < len(self._heap):
-            self._heap = left
-            heapify(self._heap)
+        # It stays where it is: to look for it among many, for each of many, would take too long.
+        if delivery.number in self._coming:
+            self._coming.remove(delivery.number)
             self._run.active -= 1
 
     async def serve(self) -> None:
@@ -68,8 +70,11 @@ class Delays:
     def _line_up_due(self) -> None:
         now = anyio.current_time()
         due = []
-        while self._heap and self._heap[0][0] <= now:
-            due.append(heappop(self._heap)[2])
+        while self._heap and (self._heap[0][0] <= now or self._heap[0][1] not in self._coming):
+            delivery = heappop(self._heap)[2]
+            if delivery.number in self._coming:
+                self._coming.remove(delivery.number)
+                due.append(delivery)
         if not due:
             return
         for delivery in due:

@@ -383,8 +383,10 @@ class Run(Attempts):
         """Whether it ended with an error that is nobody's wish."""
         return isinstance(self.ledger.outcome, Failed | TimedOut)
 
-    def stopped(self, event: Event) -> None:
-        """Decide the run by the StopEvent that a step gave, unless it has been cancelled from outside."""
+    def stopped(self, event: Event | list[Event]) -> None:
+        """Decide the run by the StopEvent that a step gave, maybe in a list, unless it has been cancelled from outside."""
+        if isinstance(event, list):
+            event = next(each for each in event if isinstance(each, StopEvent))
         assert isinstance(event, StopEvent), "the ledger has looked"
         if self._is_cancelled():
             self.decide(Cancelled(BY_ITS_TASK))

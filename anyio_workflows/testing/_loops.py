@@ -143,8 +143,9 @@ def _explore_on_asyncio(main: Callable[..., Awaitable[Any]], turnstile: Schedule
 
         turnstile.wait = wait
         result = None
-        with anyio.CancelScope() as scope:
-            service = Service(turnstile, scope)
+        scope = anyio.CancelScope()
+        service = Service(turnstile, scope)
+        with scope:
 
             def begin() -> None:
                 loop.service = service
@@ -226,8 +227,9 @@ def _explore_on_trio(main: Callable[..., Awaitable[Any]], turnstile: ScheduledTu
     async def served() -> Any:
         turnstile.wait = wait
         result = None
-        with anyio.CancelScope() as scope:
-            service = Service(turnstile, scope)
+        scope = anyio.CancelScope()
+        service = Service(turnstile, scope)
+        with scope:
             instrument: Any = _TrioInstrument(service, run.GLOBAL_RUN_CONTEXT.runner)
             result = await main(partial(trio.lowlevel.add_instrument, instrument))
         service.check()

@@ -1,13 +1,14 @@
 """How users write it, under the type checkers; never run. A wrong call is kept honest by its ignore comment."""
 
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, assert_type
+from typing import Annotated, Any, assert_type
 
 import anyio
 import attrs
 from anyio.abc import TaskGroup
 
 from anyio_workflows import (
+    Collect,
     Context,
     Event,
     EventReader,
@@ -17,9 +18,12 @@ from anyio_workflows import (
     StallReport,
     StartEvent,
     StateStore,
+    StepFailedEvent,
     StopEvent,
+    Take,
     Workflow,
     WorkflowHandler,
+    catch_error,
     step,
 )
 from anyio_workflows.testing import WorkflowTestRunner
@@ -41,6 +45,37 @@ class Answer(HumanResponseEvent):
 @attrs.define
 class State:
     seen: int = 0
+
+
+class Joining(Workflow):
+    @step
+    async def split(self, ev: StartEvent) -> list[Fetched] | None:
+        return [Fetched(url="a")]
+
+    @step
+    def split_in_a_thread(self, ev: Answer) -> list[Fetched | Answer]:
+        return [Fetched(url="a"), ev]
+
+    @step(num_workers=2)
+    async def join(
+        self, evs: Annotated[list[Fetched], Collect(Take(2, cancel_rest=True), order="emission")]
+    ) -> StopEvent:
+        assert_type(evs, list[Fetched])
+        return StopEvent(result=len(evs))
+
+    @step
+    async def meet(self, ctx: Context, left: Fetched, right: Answer) -> StopEvent:
+        assert_type(ctx.cancel_step("join", "no use"), int)
+        return StopEvent(result=left.size)
+
+    @catch_error(for_steps=["join"], max_recoveries=2)
+    async def handle(self, ev: StepFailedEvent) -> StopEvent | None:
+        assert_type(ev.exception, BaseException)
+        return None
+
+    @step  # type: ignore[type-var]  # a list of what is no event
+    async def wrong(self, ev: Fetched) -> list[int]:
+        return []
 
 
 class Crawl(Workflow):
