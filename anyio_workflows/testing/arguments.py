@@ -23,7 +23,7 @@ def maker_of(given: object, *, in_world: bool) -> Callable[..., Workflow]:
     if isinstance(given, Workflow) and not in_world:
         return lambda: given
     if callable(given) and not isinstance(given, Workflow):
-        make: Callable[..., Workflow] = given
+        make: Callable[..., Workflow] = given  # pyright: ignore[reportAssignmentType]  # told when it is called
         return make
     if in_world:
         raise WorkflowRuntimeError(

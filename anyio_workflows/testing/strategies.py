@@ -77,7 +77,7 @@ def find(
         deadline=None,
         database=None,
         derandomize=derandomize,
-        suppress_health_check=[*HealthCheck],
+        suppress_health_check=[*HealthCheck],  # pyright: ignore[reportArgumentType]
     )
     @given(schedule=strategy)
     def attempt(schedule: Schedule) -> None:
