@@ -194,11 +194,10 @@ class _Trial:
             ScheduleError: Something is wrong.
         """
         self._tried.add(schedule)
-        every = []
-        for backend in self._backends:
-            every.append(self._run(schedule, backend))
-            self._pass(every[-1])
-        return every[-1]
+        seen = [self._run(schedule, backend) for backend in self._backends]
+        for each in seen:
+            self._pass(each)
+        return seen[-1]
 
     def failure_of(self, schedule: Schedule) -> _Failure | None:
         """Try *schedule* on each backend; return what is wrong on the first on which something is."""

@@ -45,14 +45,14 @@ class Publish(Workflow[list[str]]):
 
 
 async def main() -> None:
-    async with Publish().run(drafts=["the cat sat", "a dog barkd"]) as handler:
+    async with Publish().run(drafts=["the cat sat", "dogs bark"]) as handler:
         async for event in handler.stream_events():
             match event:
                 case ChildEvent(namespace=names, event=Read(words=words)):
                     print(f"{names[0]}: {words} words")
                 case Objections(text=text):
                     print(f"objections to {text!r}?")
-                    handler.send_event(Verdict(is_good="barkd" not in text))
+                    handler.send_event(Verdict(is_good="bark" not in text))
     print("published", await handler)
 
 

@@ -199,20 +199,19 @@ def test_a_failure_with_many_deviations_is_shrunk_to_those_that_it_needs() -> No
 
 def test_a_failure_is_not_exchanged_for_another_while_it_is_shrunk() -> None:
     """A schedule with fewer deviations breaks something else, and what was found first is told."""
+    was_wild = False
 
     def is_calm(seen: Exploration) -> None:
-        assert seen.came_to.deviations <= 4, "more than four"
+        nonlocal was_wild
+        was_wild |= seen.came_to.deviations > 3
+        assert seen.came_to.deviations <= 3, "more than three"
 
-    def is_not_two(seen: Exploration) -> None:
-        assert seen.came_to.deviations not in (1, 2, 3), "one, two or three"
+    def is_straight(seen: Exploration) -> None:
+        assert not was_wild or not seen.came_to.deviations, "some"
 
-    found = set()
-    for _ in range(4):
-        with pytest.raises(ScheduleError) as caught:
-            explore(lost_update.Fixed, checks=[is_calm], invariant=is_not_two)
-        deviations = Schedule.parse(caught.value.schedule).deviations
-        found.add((str(caught.value).partition("\n")[0], deviations))
-    assert found <= {("more than four", 5), ("one, two or three", 1)}
+    error = failure(lost_update.Fixed, checks=[is_calm], invariant=is_straight, backends=["asyncio"])
+    assert str(error).startswith("more than three")
+    assert error.exploration.came_to.deviations == 4
 
 
 # --- what fails
@@ -265,7 +264,7 @@ def test_a_deadlock_is_told_at_once_with_those_who_are_in_it(backend: str) -> No
         "every task waits for something that can never come\n    wait at StartEvent() has begun and not ended\n"
     )
     assert "; the run hangs." in text
-    assert "--- nothing can go on ---" in text
+    assert "--- nothing can go on ---\n\n" in text  # that it is cancelled then is the test's doing
 
 
 def test_a_long_table_shows_what_is_near_to_a_deviation() -> None:
