@@ -17,7 +17,6 @@ from typing import Any
 
 import anyio
 import attrs
-from random_programs import Expected, Program, Toy, interpret
 from tenacity import stop_never
 
 from anyio_workflows import (
@@ -37,6 +36,7 @@ from anyio_workflows import (
 from anyio_workflows._checkpoint.history import History
 from anyio_workflows._run.recorded_run import RecordedRun
 from anyio_workflows.testing import checkpoint
+from anyio_workflows.testing.programs import Expected, Program, Toy, interpret
 
 
 class Begin(StartEvent):

@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_programs import Program, programs
 from resumable_workflows import Begin, Course, Oracle, Resumable, make_workflow, tidied
 from test_resume_properties import both_backends, run_on
 
@@ -26,6 +25,7 @@ from anyio_workflows import (
     WorkflowStalledError,
     step,
 )
+from anyio_workflows.testing.programs import Program, programs
 
 RUNS = {"one": 1, "in turn": 2, "at once": 2, "unnamed at once": 2, "deeper": 3, "retried": 2}
 """How many toys come of each kind of job."""

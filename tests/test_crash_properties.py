@@ -17,7 +17,6 @@ from anyio.lowlevel import checkpoint
 from hypothesis import event as classify
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_programs import Program, programs
 from resumable_workflows import Course, Oracle, Resumable, make_workflow, tidied
 from test_resume_properties import both_backends, check_commits, check_end, run_on, stumbling, wanted
 
@@ -32,6 +31,7 @@ from anyio_workflows import (
 )
 from anyio_workflows.abc import Record, RunInfo
 from anyio_workflows.stores import MemoryCheckpointStore
+from anyio_workflows.testing.programs import Program, programs
 
 ID = "r"
 

@@ -19,7 +19,6 @@ from anyio.lowlevel import checkpoint
 from hypothesis import event as classify
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_programs import Expected, Program, interpret, programs
 from toy_workflows import KINDS, Boom, Said, World, make_workflow
 
 from anyio_workflows import (
@@ -34,6 +33,7 @@ from anyio_workflows import (
     WorkflowHandler,
     WorkflowStalledError,
 )
+from anyio_workflows.testing.programs import Expected, Program, interpret, programs
 
 BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {"asyncio": ("asyncio", {}), "trio": ("trio", {})}
 if sys.version_info >= (3, 12):

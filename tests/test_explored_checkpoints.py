@@ -9,12 +9,12 @@ from explored import WILD, Cutting, run_scenario, run_under
 from explored_workflows import SCENARIOS, Scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_programs import Program, programs
 from resumable_workflows import Course, Oracle, make_workflow, tidied
 from test_resume_properties import Resumer
 
 from anyio_workflows import WorkflowCheckpointer, WorkflowError
 from anyio_workflows.testing import Schedule, schedules
+from anyio_workflows.testing.programs import Program, programs
 
 both_backends = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 every_scenario = pytest.mark.parametrize("name", SCENARIOS)

@@ -5,12 +5,12 @@ import pytest
 from explored import run_under
 from explored_workflows import SCENARIOS
 from hypothesis import given, settings
-from random_programs import Program, Toy, interpret, programs
 from test_engine_properties import check, go_through, start, styles
 from toy_workflows import make_workflow
 
 from anyio_workflows.testing import Schedule, explore, schedules
 from anyio_workflows.testing._turnstile import ScheduledTurnstile
+from anyio_workflows.testing.programs import Program, Toy, interpret, programs
 
 both_backends = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 

@@ -14,10 +14,10 @@ import trio
 from hypothesis import event as classify
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_programs import Program, programs
 from resumable_workflows import Course, Oracle, Resumable, make_workflow, tidied
 
 from anyio_workflows import WorkflowCheckpointer
+from anyio_workflows.testing.programs import Program, programs
 
 both_backends = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 

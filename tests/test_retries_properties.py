@@ -12,11 +12,11 @@ import anyio
 from hypothesis import event as classify
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_programs import Program, programs
 from resumable_workflows import Course, Oracle, Resumable, Tick, make_workflow, tidied
 from test_resume_properties import both_backends, check_state, run_on, wanted
 
 from anyio_workflows import ResumeDivergedEvent
+from anyio_workflows.testing.programs import Program, programs
 
 
 def in_collections(course: Course) -> Counter[tuple[str, str]]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import anyio
 import attrs
-from random_programs import Program, Toy
 
 from anyio_workflows import Context, Event, StartEvent, StopEvent, Workflow, step
 from anyio_workflows.testing import checkpoint
+from anyio_workflows.testing.programs import Program, Toy
 
 KINDS: list[type[Event]] = [
     StartEvent,

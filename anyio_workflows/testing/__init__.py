@@ -25,7 +25,8 @@ from .virtual import VirtualClock
 
 if TYPE_CHECKING:
     from .store_model import StoreOperation, check_store_history, store_histories
-    from .strategies import crash_points, events_of, schedules
+    from .strategies import crash_points, events_of, schedules, workflows
+    from .toys import ToyWorkflow
 
 __all__ = (
     "STANDARD_CHECKS",
@@ -43,6 +44,7 @@ __all__ = (
     "Sent",
     "StoreCheck",
     "StoreOperation",
+    "ToyWorkflow",
     "Turn",
     "VirtualClock",
     "WorkflowTestResult",
@@ -63,6 +65,7 @@ __all__ = (
     "schedules",
     "store_histories",
     "stream_ends_with_the_stop",
+    "workflows",
 )
 
 
@@ -72,7 +75,7 @@ def __getattr__(name: str) -> Any:
         from . import store_model  # noqa: PLC0415
 
         return getattr(store_model, name)
-    if name in ("crash_points", "events_of", "schedules"):
+    if name in ("ToyWorkflow", "crash_points", "events_of", "schedules", "workflows"):
         from . import strategies  # noqa: PLC0415
 
         return getattr(strategies, name)

@@ -1,13 +1,16 @@
-"""Hypothesis strategies for schedules and events."""
+"""Hypothesis strategies for schedules, events and workflows."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import attrs
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from .. import Event, Workflow
+from .programs import Program, programs
 from .schedule import Schedule
+from .toys import ToyWorkflow, workflow_of
 
 FoundT = TypeVar("FoundT")
 
@@ -93,3 +96,17 @@ def find(
     except _FoundError:
         return found[0]
     return None
+
+
+def workflows() -> st.SearchStrategy[type[ToyWorkflow]]:
+    """Return random workflow classes: valid graphs of up to five toy steps, whose runs need no arguments.
+
+    They fan out, loop, collect, count in the state, write to the stream, send with and without waiting; some of their
+    steps are plain functions. A run gives the number of its executions, which is the same in every order:
+    `ToyWorkflow.executions`.
+    """
+    return programs().map(_with_contexts).map(workflow_of)
+
+
+def _with_contexts(program: Program) -> Program:
+    return attrs.evolve(program, toys=tuple(attrs.evolve(toy, has_context=True) for toy in program.toys))
