@@ -103,7 +103,7 @@ def workflows() -> st.SearchStrategy[type[ToyWorkflow]]:
 
     They fan out, loop, collect, count in the state, write to the stream, send with and without waiting; some of their
     steps are plain functions. A run gives the number of its executions, which is the same in every order:
-    `ToyWorkflow.executions`.
+    its class has it as ``executions``.
     """
     return programs().map(_with_contexts).map(workflow_of)
 
