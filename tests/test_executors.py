@@ -1,6 +1,7 @@
 """Steps that run in an executor: threads of the user's, and other processes."""
 
 import gc
+import multiprocessing
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -577,3 +578,21 @@ def test_an_answer_that_comes_after_the_event_loop_has_ended_is_nobodys() -> Non
         door, done = anyio.run(start, backend=backend)
         executors._tell(door, done, None)
         assert not done.is_set()
+
+
+@pytest.fixture
+def garbage() -> list[Any]:
+    return [multiprocessing.get_context("spawn").Lock()]
+
+
+async def test_the_locks_of_an_earlier_pool_may_be_collected_in_any_step(garbage: list[Any]) -> None:
+    """The alarm for blocking calls is not for what the garbage collector runs there."""
+
+    class Unlucky(Workflow):
+        @step
+        async def collect(self, ev: StartEvent) -> StopEvent:
+            garbage.clear()
+            return StopEvent()
+
+    with anyio.fail_after(5):
+        await Unlucky().run()
