@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from ._brief import brief
 
-PointKind: TypeAlias = Literal["begin", "await", "end", "checkpoint", "outside"]
-"""A delivery is about to begin; a step awaits something of its context; its body has returned and is to commit; it has
-made a point of its own; somebody outside of the run has."""
+PointKind: TypeAlias = Literal["begin", "await", "end", "checkpoint", "timer", "outside"]
+"""A delivery is about to begin; a step awaits something of its context; its body has returned and is to commit, or has
+raised; it has made a point of its own; a timer of the run is due; somebody outside of the run has made a point."""
 
 
 class Point(NamedTuple):
@@ -21,6 +21,9 @@ class Point(NamedTuple):
 
     label: str
     """Who waits there: the same in every run, whatever the order."""
+
+    step: int = 0
+    """Of those that are about to begin: the place of the step among the steps of the workflow."""
 
 
 class Turnstile(Protocol):

@@ -147,16 +147,8 @@ class Attempts(Crew):
         if self._delays is None:
             assert isinstance(self.ledger, MatchingLedger), "a workflow with retries has one"
             self._delays = Delays(self, self.ledger)
-            self.spawned += 1
-            self.tasks.start_soon(self._serve_delays, self._delays, name="anyio_workflows delays")
+            self.start_beside(self._delays.serve, name="delays")
         self._delays.add(delivery, anyio.current_time() + seconds)
-
-    async def _serve_delays(self, delays: Delays) -> None:
-        try:
-            await delays.serve()
-        except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
-            if not self.task_ended_with(error):
-                raise
 
     # --- what is cancelled by itself
 

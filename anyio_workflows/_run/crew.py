@@ -6,7 +6,7 @@ come to rest is decided by the run, which fills in the abstract methods.
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context as ContextVars
 from time import perf_counter
 from typing import Any
@@ -21,13 +21,13 @@ from .._events import Event
 from .._ledger.delivery import Delivery
 from .._ledger.ledger import Ledger
 from .._ledger.plan import Node
-from .._turnstile import Point, PointKind, Turnstile, label, turnstile
+from .._turnstile import Point, PointKind, Turnstile
 from .calling import call_step, drive
 from .executors import run_in_executor
 from .inbox import Inbox
 from .threads import run_here, run_in_thread
 from .tokens import Tokens
-from .worker import Execution, Worker
+from .worker import Execution, Worker, name_of
 
 _HOPS = 16
 """Executions, and awaits on a Context, in one stretch without letting other tasks run."""
@@ -52,7 +52,6 @@ class Crew(Tokens):
         "saves_commits",
         "spawned",
         "tasks",
-        "turnstile",
     )
 
     active: int
@@ -70,12 +69,9 @@ class Crew(Tokens):
         """Whether anybody wants to know of each execution."""
         self.saves_commits: bool = False
         """Whether what an execution gives goes out only when its commit is on disk."""
-        self.turnstile: Turnstile | None = turnstile.get()
-        """What decides who goes on, in a run that is explored."""
         self._hops = 0
-        self._stretch_end = (
-            0.0 if self.turnstile is None else -math.inf
-        )  # then every step of the engine is a stretch
+        # With a turnstile every step of the engine is a stretch.
+        self._stretch_end = 0.0 if self.turnstile is None else -math.inf
         self._idle: list[Worker] = []
 
     def set_out(self, base_context: ContextVars, deadline: float) -> None:
@@ -169,6 +165,8 @@ class Crew(Tokens):
                     self.ends(delivery, output)
                 stops = ledger.commit(delivery, output)
             except BaseException as error:  # noqa: ASYNC103  # the user's body: whatever it raises is looked at
+                if self.turnstile is not None and isinstance(error, Exception):
+                    await self._wait_to_fail(delivery, error, self.turnstile)  # noqa: ASYNC102  # it is cancelled as any
                 if self.failed(delivery, error):
                     if execution is not None:
                         execution._is_over = True
@@ -185,10 +183,22 @@ class Crew(Tokens):
                 return  # type: ignore[unreachable]  # decided by this very execution
             if delivery.is_cancelled:
                 return  # it has ended all the same; the scope around it is of no use any more
-            if inbox.senders and not inbox.is_full:
-                inbox.senders.popleft().wake()
+            if inbox.senders:
+                self._make_room(inbox)
             self._go_on(worker)
             self._hops += 1
+
+    async def _wait_to_fail(self, delivery: Delivery, error: Exception, gate: Turnstile) -> None:
+        """Wait for the turn of an attempt that has raised *error*; who else is done may be told of first.
+
+        Cancellation:
+            It has failed.
+        """
+        try:
+            await gate.reach(Point("end", name_of(delivery)))
+        except BaseException:
+            self.failed(delivery, error)
+            raise
 
     @staticmethod
     def _make_room(inbox: Inbox) -> None:
@@ -234,7 +244,7 @@ class Crew(Tokens):
                 inbox.starting += 1
             self.flush()
             if inbox.queued:
-                await self.turnstile.reach(Point("begin", inbox.node.name))
+                await self.turnstile.reach(Point("begin", inbox.node.name, inbox.node.index))
             return self.ledger.outcome is not None
         self.flush()
         await checkpoint()
@@ -312,6 +322,18 @@ class Crew(Tokens):
             self.spawned += 1
             self.tasks.start_soon(self._work_beside, worker, name="anyio_workflows worker")
         return worker.has_token
+
+    def start_beside(self, work: Callable[..., Awaitable[None]], *arguments: object, name: str) -> None:
+        """Start a task of the run that works on no deliveries."""
+        self.spawned += 1
+        self.tasks.start_soon(self._run_beside, work, arguments, name=f"anyio_workflows {name}")
+
+    async def _run_beside(self, work: Callable[..., Awaitable[None]], arguments: tuple[object, ...]) -> None:
+        try:
+            await work(*arguments)
+        except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
+            if not self.task_ended_with(error):
+                raise
 
     async def _work_beside(self, worker: Worker) -> None:
         try:
@@ -434,8 +456,3 @@ class Crew(Tokens):
     @abstractmethod
     def ends(self, delivery: Delivery, output: object) -> None:
         """The body of an execution of a run that is traced has given *output*, which is not committed yet."""
-
-
-def name_of(delivery: Delivery) -> str:
-    """Return what a delivery is called where it waits for its turn: the same in every order."""
-    return label(delivery.desk.node.name, delivery.event, delivery.attempt)

@@ -1,5 +1,6 @@
 """Deliveries whose next attempt begins at a time: one task for all of them, started by the first."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -7,12 +8,22 @@ import anyio
 
 from .._ledger.delivery import Delivery
 from .._ledger.matching import MatchingLedger
+from .._turnstile import Point, Turnstile
+from .worker import name_of
 
 
 class RunWithDelays(Protocol):
     """A run, as far as its delays are concerned."""
 
     active: int
+
+    @property
+    def turnstile(self) -> Turnstile | None:
+        """What decides who goes on, in a run that is explored."""
+        ...
+
+    def start_beside(self, work: Callable[..., Awaitable[None]], *arguments: object, name: str) -> None:
+        """Start a task of the run."""
 
     def activate(self) -> None:
         """Count one more who runs."""
@@ -73,11 +84,27 @@ class Delays:
         while self._heap and (self._heap[0][0] <= now or self._heap[0][1] not in self._coming):
             delivery = heappop(self._heap)[2]
             if delivery.number in self._coming:
-                self._coming.remove(delivery.number)
                 due.append(delivery)
+        gate = self._run.turnstile
+        if gate is None:
+            self._line_up(due)
+            return
+        # Their order is that of the times at which they failed, which are all one where work takes no time.
+        for delivery in due:
+            self._run.start_beside(self._line_up_in_turn, delivery, gate, name="delay")
+
+    async def _line_up_in_turn(self, delivery: Delivery, gate: Turnstile) -> None:
+        name = name_of(delivery)
+        await gate.reach(Point("timer", name))
+        gate.note(name, "is due")
+        if delivery.number in self._coming:
+            self._line_up([delivery])
+
+    def _line_up(self, due: Sequence[Delivery]) -> None:
         if not due:
             return
         for delivery in due:
+            self._coming.remove(delivery.number)
             self._ledger.line_up_again(delivery, at_once=False)
         self._run.flush()
         self._run.active -= len(due)

@@ -189,15 +189,7 @@ class RecordedRun(Run):
         await keeper.begin()
         # Also with "sync": what is no commit, such as an event from outside, waits for nobody.
         if keeper.durability != "exit" and self.ledger.outcome is None:
-            self.spawned += 1
-            self.tasks.start_soon(self._save_beside, keeper, name="anyio_workflows store")
-
-    async def _save_beside(self, keeper: Keeper) -> None:
-        try:
-            await keeper.save_beside()
-        except BaseException as error:  # noqa: ASYNC103  # cancellation goes on
-            if not self.task_ended_with(error):
-                raise
+            self.start_beside(keeper.save_beside, name="store")
 
     async def save_now(self) -> None:
         """Save what has been noted by now."""

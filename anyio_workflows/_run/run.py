@@ -33,6 +33,7 @@ from .._ledger.plan import Node, Plan
 from .._ledger.report import MOST_LINES
 from .._ledger.state import RunState
 from .._ledger.waiting import Wait
+from .._turnstile import Point
 from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
 from .attempts import BY_ITS_TASK, Attempts
@@ -231,7 +232,7 @@ class Run(Attempts):
             self.is_open = False
             self.decide(
                 Cancelled("its task group was closed")
-            )  # by a fault of a backend's; mostly it is decided
+            )  # a fault of the backend's, if nothing is decided
             try:
                 if not self.is_torn_down:
                     try:
@@ -270,8 +271,7 @@ class Run(Attempts):
         self.has_begun = True
         self.activate()
         if self._clock is not None:
-            self.spawned += 1
-            self.tasks.start_soon(self._watch, self._clock, name="anyio_workflows timeout")
+            self.start_beside(self._time_out, self._clock, name="timeout")
         self.breathed()
         if self.is_verbose:
             log.info("%s: run %s begins", self.name, self.run_id)
@@ -441,12 +441,10 @@ class Run(Attempts):
 
     # --- time and rest
 
-    async def _watch(self, clock: Clock) -> None:
-        try:
-            await clock.run_out()
-        except BaseException as error:
-            self.task_ended_with(error)
-            raise
+    async def _time_out(self, clock: Clock) -> None:
+        await clock.run_out()
+        if self.turnstile is not None:
+            await self.turnstile.reach(Point("timer", "the timeout of the run"))
         active = self.ledger.active_steps()
         too_long = WorkflowTimeoutError(self.name, clock.seconds, active)
         self.decide(TimedOut(too_long, clock.seconds, active))

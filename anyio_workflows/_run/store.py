@@ -12,8 +12,8 @@ from .._brief import brief
 from .._errors import WorkflowRuntimeError
 from .._ledger.delivery import Delivery
 from .._ledger.state import MISSING, Draft, RunState
-from .crew import Crew, name_of
-from .worker import Execution, Parked
+from .crew import Crew
+from .worker import Execution, Parked, name_of
 
 StateT = TypeVar("StateT")
 

@@ -11,8 +11,9 @@ import anyio
 
 from .._ledger.ledger import Ledger
 from .._ledger.waiting import Wait
+from .._turnstile import Point, Turnstile, turnstile
 from .inbox import Inbox
-from .worker import Claim, Execution, Parked, Worker
+from .worker import Claim, Execution, Parked, Worker, name_of
 
 
 class Tokens(ABC):
@@ -22,7 +23,7 @@ class Tokens(ABC):
     steps share (``@step(limiter=...)``) to a single execution. An execution that waits for an event has neither.
     """
 
-    __slots__ = ("active", "deadline", "ledger", "standing")
+    __slots__ = ("active", "deadline", "ledger", "standing", "turnstile")
 
     deadline: float
     """The effective deadline around the run when it started, in seconds of the event loop's clock."""
@@ -33,6 +34,8 @@ class Tokens(ABC):
         """Workers that run or are about to, and executions in work that are not blocked."""
         self.standing: list[anyio.CapacityLimiter] | None = None
         """Limiters that workers of this run stand in line for."""
+        self.turnstile: Turnstile | None = turnstile.get()
+        """What decides who goes on, in a run that is explored."""
 
     def activate(self) -> None:
         """Count one more who runs."""
@@ -167,6 +170,8 @@ class Tokens(ABC):
         self._enter(place, execution, blocked_in)
         try:
             await place.bell.wait()
+            if self.turnstile is not None:
+                await self.turnstile.reach(Point("await", name_of(execution._delivery)))
         finally:
             self._leave_place(place, execution)
 
@@ -211,6 +216,9 @@ class Tokens(ABC):
             else:
                 with anyio.move_on_after(wait.timeout):
                     await place.bell.wait()
+            if self.turnstile is not None:
+                place.count_as_active()  # its time may be over, and then nobody has done so
+                await self.turnstile.reach(Point("await", name_of(execution._delivery)))
         except BaseException:
             self.notice_cancellation()  # before the wait is closed, which after a resume is to be open
             if gives_token:

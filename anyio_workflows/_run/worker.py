@@ -8,6 +8,7 @@ from typing import Protocol
 import anyio
 
 from .._ledger.delivery import Delivery
+from .._turnstile import label
 from .inbox import Inbox
 
 
@@ -58,6 +59,11 @@ class Execution:
     def _count_child(self, start: str) -> int:
         """Return which of the children that this execution starts alike is the next one."""
         raise NotImplementedError("only a Context runs children")
+
+
+def name_of(delivery: Delivery) -> str:
+    """Return what a delivery is called where it waits for its turn: the same in every order."""
+    return label(delivery.desk.node.name, delivery.event, delivery.attempt)
 
 
 class CountsTheActive(Protocol):

@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context as ContextVars
 from functools import partial
 from typing import Any
 
@@ -62,11 +63,21 @@ class Service:
             raise Deadlock
 
 
+class _Timer(asyncio.TimerHandle):
+    """Of two that are due together, the one that was set first is first."""
+
+    number: int
+
+    def __lt__(self, other: Any) -> bool:
+        return (self.when(), self.number) < (other.when(), other.number)
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """asyncio's event loop on a clock that jumps; it has no clock to replace, so it looks ahead instead of sleeping."""
 
     service: Service | None = None
     _now = 0.0
+    _timers = 0
     _ready: Any
     _scheduled: Any
     _selector: Any
@@ -75,6 +86,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return virtual seconds."""
         return self._now
+
+    def call_at(  # type: ignore[override]  # asyncio's has a parameter for each argument
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: ContextVars | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call *callback* at *when*, in virtual seconds."""
+        timer = _Timer(when, callback, args, self, context)
+        timer.number = self._timers = self._timers + 1
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]  # as asyncio's own does
+        return timer
 
     def _run_once(self) -> None:
         if not self._ready:
@@ -197,10 +222,19 @@ class _TrioInstrument:
 
 
 class _InOrder(random.Random):
-    """Leaves tasks that Trio found ready together in the order of their creation."""
+    """Has tasks that Trio found ready together run in the order of their turns, new ones in that of their creation.
+
+    So does asyncio: it is the order in which they began to wait, for a timer, say.
+    """
+
+    def __init__(self, turnstile: ScheduledTurnstile) -> None:
+        super().__init__(0)
+        self._turnstile = turnstile
 
     def shuffle(self, x: Any) -> None:
-        """Shuffle nothing."""
+        """Put the first last, for Trio takes from the end; they come sorted by creation."""
+        x.sort(key=self._turnstile.last_turn_of)
+        x.reverse()
 
 
 def _patience(*, awaits_io: bool) -> float:
@@ -217,7 +251,7 @@ def _explore_on_trio(main: Callable[..., Awaitable[Any]], turnstile: ScheduledTu
 
     run: Any = trio._core._run  # Trio draws the order of tasks that became ready together: here there is one
     before = run._r, run._ALLOW_DETERMINISTIC_SCHEDULING
-    run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(0), True
+    run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(turnstile), True
     current_task, reschedule = trio.lowlevel.current_task, trio.lowlevel.reschedule
     wait_task_rescheduled, succeeded = trio.lowlevel.wait_task_rescheduled, trio.lowlevel.Abort.SUCCEEDED
 

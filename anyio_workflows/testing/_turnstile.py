@@ -3,6 +3,7 @@
 Whether everybody else waits is known by the event loop alone: see `_loops`.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -67,6 +68,10 @@ class ScheduledTurnstile:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._places: list[_Place] = []
+        self._newcomers: list[_Place] = []
+        """Those who have come since the last turn."""
+        self._turn_of: dict[object, int] = {}
+        """The last turn of each task that has had one."""
         self._last: object = None
         """The task that went on last; not its id, which another may have after it."""
         self.turns: list[Turn] = []
@@ -90,12 +95,13 @@ class ScheduledTurnstile:
         """Wait at *point* for the turn of the current task."""
         task, turn, go_on = self.wait()
         place = _Place(point, task, go_on)
-        self._places.append(place)
+        self._newcomers.append(place)
         try:
             await turn
         except BaseException:
-            if place in self._places:
-                self._places.remove(place)
+            for places in (self._places, self._newcomers):
+                if place in places:
+                    places.remove(place)
             raise
 
     def note(self, who: str, text: str) -> None:
@@ -116,8 +122,25 @@ class ScheduledTurnstile:
         if self.on_stuck is not None:
             self.on_stuck()
 
+    def _let_newcomers_line_up(self) -> None:
+        newcomers, self._newcomers = self._newcomers, []
+        # Tasks that were woken together come in an order of each backend's own. Here they come in that of their turns
+        # before, which for timers is that in which they were set, then new ones, and then those who look for work.
+        newcomers.sort(key=self._rank)
+        self._places += newcomers
+
+    def _rank(self, place: _Place) -> tuple[bool, float]:
+        if place.point.kind == "begin":
+            return True, place.point.step
+        return False, self.last_turn_of(place.task)
+
+    def last_turn_of(self, task: object) -> float:
+        """Return the number of the last turn of *task*; infinity if it has had none."""
+        return self._turn_of.get(task, math.inf)
+
     def let_one_through(self) -> bool:
         """Let the next one go on; False if nobody waits. Everybody who could go on by himself has done so."""
+        self._let_newcomers_line_up()
         if not self._places:
             return False
         if self._schedule.crash_at == len(self.turns) and not self.is_crashed:
@@ -140,6 +163,7 @@ class ScheduledTurnstile:
         place = self._places.pop(chosen)
         self.turns.append(Turn(len(self.turns), place.point, chosen, among, draw=draw))
         self._last = place.task
+        self._turn_of[place.task] = len(self.turns)
         place.go_on()
         return True
 
