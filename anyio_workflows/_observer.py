@@ -3,6 +3,7 @@
 When a hook is called, and what becomes of one that raises, is the engine's to decide.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -128,6 +129,24 @@ class Observer:
         """An event was written to the stream: by a step, or by the engine, of itself or as the last one.
 
         What tells of the beginning and end of executions, `StepStateChanged`, is left out.
+        """
+
+    def event_collected(
+        self,
+        attempt: ObservedAttempt,
+        event: Event,
+        expected: Sequence[type[Event]] | Mapping[type[Event], int],
+        batch: Sequence[Event] | None,
+        buffer_id: str | None,
+    ) -> None:
+        """A step has called `Context.collect_events`.
+
+        Args:
+            attempt: Whose step it is.
+            event: What it has added, unless it had done so before.
+            expected: What it wants together.
+            batch: What it was given, which is consumed if the attempt completes; None if something is missing.
+            buffer_id: Of which collection of the step.
         """
 
     def wait_started(self, attempt: ObservedAttempt, event_type: type[Event]) -> None:

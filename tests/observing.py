@@ -72,6 +72,13 @@ class Notes(Observer):
     def event_written(self, run: ObservedRun, event: Event) -> None:
         self.lines.append(f"{type(event).__name__} written")
 
+    def event_collected(
+        self, attempt: ObservedAttempt, event: Event, expected: Any, batch: Any, buffer_id: str | None
+    ) -> None:
+        assert event is attempt.event
+        given = "nothing yet" if batch is None else f"{len(batch)} of {len(expected)}"
+        self.lines.append(f"{attempt.step} collected {type(event).__name__} and was given {given}")
+
     def wait_started(self, attempt: ObservedAttempt, event_type: type[Event]) -> None:
         self.lines.append(f"{attempt.step} waits for {event_type.__name__}")
 

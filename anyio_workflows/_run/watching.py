@@ -14,6 +14,7 @@ import anyio
 from .._brief import brief
 from .._errors import WorkflowRuntimeError
 from .._events import Event, StepStateChanged
+from .._ledger.collecting import Expected
 from .._ledger.delivery import Delivery, Desk
 from .._ledger.descending import DescendingLedger
 from .._ledger.ledger import Ledger, stop_result
@@ -200,6 +201,20 @@ class Watch:
         """An event was written to the stream."""
         self._tell("event_written", self._run, event)
 
+    def event_collected(
+        self,
+        delivery: Delivery,
+        event: Event,
+        expected: Expected[Any],
+        batch: list[Event] | None,
+        buffer_id: str | None,
+    ) -> None:
+        """An execution has collected."""
+        attempt = self.attempt_of(delivery)
+        if attempt is not None:
+            given = None if batch is None else tuple(batch)  # the list is the step's
+            self._tell("event_collected", attempt, event, expected, given, buffer_id)
+
     def wait_started(self, wait: Wait) -> None:
         """An execution waits for an event."""
         attempt = self.attempt_of(wait.delivery)
@@ -311,6 +326,14 @@ class WatchedMixin(DescendingLedger):
             watch.committing = None
         watch.attempt_committed(delivery, output)
         return stops
+
+    def collect(
+        self, delivery: Delivery, event: Event, expected: Expected[Any], buffer_id: str | None
+    ) -> list[Any] | None:
+        """Collect, and tell of it."""
+        given = super().collect(delivery, event, expected, buffer_id)
+        self.watch.event_collected(delivery, event, expected, given, buffer_id)
+        return given
 
     def open_wait(self, delivery: Delivery, event_type: type[Event], **options: Any) -> Wait:
         """Open a wait, and tell of it."""

@@ -1,5 +1,6 @@
 """What an observer is told of an explored run, kept for checks and put into words for reports."""
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -7,7 +8,8 @@ from .. import Event, StopEvent
 from .._brief import brief
 from .._turnstile import label
 from ..abc import AttemptEnd, ObservedAttempt, ObservedRun, Observer, RunEnd
-from ._turnstile import CANCELLED, ScheduledTurnstile
+from ._turnstile import CANCELLED, FAILS, ScheduledTurnstile
+from .collecting import Expected, listed
 
 execution: ContextVar[str] = ContextVar("anyio_workflows_explored_execution", default="")
 """What the execution is called that code is called by; empty outside of any."""
@@ -16,9 +18,8 @@ execution: ContextVar[str] = ContextVar("anyio_workflows_explored_execution", de
 class Noting(Observer):
     """Notes what an observer is told."""
 
-    def __init__(self, gate: ScheduledTurnstile, facts: list[tuple[Any, ...]]) -> None:
+    def __init__(self, gate: ScheduledTurnstile) -> None:
         self._gate = gate
-        self._facts = facts
         self._texts: dict[int, tuple[Event, str]] = {}
 
     def _text(self, event: Event) -> str:
@@ -28,16 +29,23 @@ class Noting(Observer):
             known = self._texts[id(event)] = (event, brief(event))  # kept, so that no other gets its id
         return known[1]
 
+    def _note_fact(self, *fact: Any) -> None:
+        if not self._gate.is_mute:  # what is left of a run that died is no part of what was seen
+            self._gate.facts.append(fact)
+
+    def run_started(self, run: ObservedRun) -> None:
+        self._note_fact("run_started", run)
+
     def attempt_started(self, attempt: ObservedAttempt, sender: ObservedAttempt | None) -> None:  # noqa: ARG002
-        self._facts.append(("attempt_started", attempt))
+        self._note_fact("attempt_started", attempt)
         name = _name(attempt)
         execution.set(name)
         self._gate.note(name, "begins")
 
     def attempt_ended(self, attempt: ObservedAttempt, end: AttemptEnd) -> None:
-        self._facts.append(("attempt_ended", attempt, end))
+        self._note_fact("attempt_ended", attempt, end)
         if end.error is not None:
-            text = f"fails: {brief(end.error)}"
+            text = f"{FAILS}{brief(end.error)}"
         elif end.status == "completed":
             text = "ends"  # what it returned, it has sent
         else:
@@ -45,30 +53,42 @@ class Noting(Observer):
         self._gate.note(_name(attempt), text)
 
     def event_sent(self, run: ObservedRun, event: Event, sender: ObservedAttempt | None) -> None:
-        self._facts.append(("event_sent", run, event, sender))
+        self._note_fact("event_sent", run, event, sender)
         self._gate.note("outside" if sender is None else _name(sender), f"sends {self._text(event)}")
 
     def event_received(
         self, run: ObservedRun, event: Event, step: str, delivery: int, sender: ObservedAttempt | None
     ) -> None:
-        self._facts.append(("event_received", run, event, step, delivery, sender))
+        self._note_fact("event_received", run, event, step, delivery, sender)
 
     def event_written(self, run: ObservedRun, event: Event) -> None:
-        self._facts.append(("event_written", run, event))
+        self._note_fact("event_written", run, event)
         if not isinstance(event, StopEvent):  # the last one, which was sent
             self._gate.note("", f"{brief(event)} is on the stream")
 
+    def event_collected(
+        self,
+        attempt: ObservedAttempt,
+        event: Event,
+        expected: Expected,
+        batch: Sequence[Event] | None,
+        buffer_id: str | None,
+    ) -> None:
+        self._note_fact("event_collected", attempt, event, expected, batch, buffer_id)
+        given = "" if batch is None else f", and is given {listed(batch)}"
+        self._gate.note(_name(attempt), f"collects{given}")
+
     def wait_started(self, attempt: ObservedAttempt, event_type: type[Event]) -> None:
-        self._facts.append(("wait_started", attempt, event_type))
+        self._note_fact("wait_started", attempt, event_type)
         self._gate.note(_name(attempt), f"waits for {event_type.__name__}")
 
     def wait_ended(self, attempt: ObservedAttempt, event: Event | None) -> None:
-        self._facts.append(("wait_ended", attempt, event))
+        self._note_fact("wait_ended", attempt, event)
         if event is not None:
             self._gate.note(_name(attempt), f"has got {brief(event)}")
 
     def run_ended(self, run: ObservedRun, end: RunEnd) -> None:
-        self._facts.append(("run_ended", run, end))
+        self._note_fact("run_ended", run, end)
 
 
 def _name(attempt: ObservedAttempt) -> str:
@@ -83,4 +103,6 @@ def begun_and_not_ended(facts: list[tuple[Any, ...]]) -> tuple[str, ...]:
             in_work[about] = None
         elif name == "attempt_ended":
             in_work.pop(about, None)
+        elif name == "died":
+            in_work.clear()
     return tuple(map(_name, in_work))

@@ -23,7 +23,10 @@ class Note(NamedTuple):
 
 
 CANCELLED = "is cancelled"
-"""The text of notes of which several can come at one moment, each backend in an order of its own."""
+FAILS = "fails: "
+"""How notes begin of which several can come at one moment, when a run is cancelled: each time in another order."""
+
+_AT_ONCE = (CANCELLED, FAILS)
 
 
 @attrs.define
@@ -80,6 +83,8 @@ class ScheduledTurnstile:
         """How many there were to choose from, for each choice that was one."""
         self.before: list[Note] = []
         """What was noted before the first turn."""
+        self.facts: list[tuple[Any, ...]] = []
+        """What an observer was told."""
         self.is_mute: bool = False
         """Nothing is noted: what is left of a run is being thrown away."""
         self.draws_before_crash: int = 0
@@ -110,8 +115,8 @@ class ScheduledTurnstile:
             return
         notes = self.turns[-1].notes if self.turns else self.before
         place = len(notes)
-        if text == CANCELLED:
-            while place and notes[place - 1].text == CANCELLED and notes[place - 1].who > who:
+        if text.startswith(_AT_ONCE):
+            while place and notes[place - 1].text.startswith(_AT_ONCE) and notes[place - 1].who > who:
                 place -= 1
         notes.insert(place, Note(who, text))
 
@@ -146,6 +151,7 @@ class ScheduledTurnstile:
         if self._schedule.crash_at == len(self.turns) and not self.is_crashed:
             self.is_crashed = True
             self.note("", "--- the program dies ---")
+            self.facts.append(("died", None))
             self.is_mute = True
             self.draws_before_crash = len(self.draws)
             assert self.on_crash is not None, "whoever begins says what dying is"

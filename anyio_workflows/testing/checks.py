@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias
 
-from .. import StopEvent
+from .. import InternalDispatchEvent, StopEvent
+from ..abc import ObservedRun
+from .collecting import are_same, what_is_inexact
 from .exploration import Exploration
 
 Check: TypeAlias = Callable[[Exploration], object]
@@ -76,6 +78,43 @@ def stream_ends_with_the_stop(seen: Exploration) -> None:
         _require(places == [len(seen.events) - 1], f"StopEvents at {places} of {len(seen.events)} events")
 
 
+def stream_as_written(seen: Exploration) -> None:
+    """Whoever reads the stream gets what was written to it, in that order, nothing less and nothing more.
+
+    So what one reader has got by now is the beginning of what another will get.
+    """
+    root = next(
+        (fact[1] for fact in reversed(seen.facts) if fact[0] == "run_started" and _is_root(fact[1])), None
+    )
+    written = [
+        fact[2]
+        for fact in seen.facts
+        if fact[0] == "event_written" and fact[1] is root and not isinstance(fact[2], InternalDispatchEvent)
+    ]
+    # The stream of a run that goes on begins with the questions that are open.
+    read = seen.events[-len(written) :] if seen.has_crashed and written else seen.events
+    exact = len(read) == len(written) and all(map(are_same, read, written))
+    _require(exact or not seen.events, f"written to the stream: {written}; read from it: {list(read)}")
+
+
+def _is_root(run: ObservedRun) -> bool:
+    return run.parent_run_id is None
+
+
+def collections_exact(seen: Exploration) -> None:
+    """Each `Context.collect_events` gives the oldest events that make its batch, as soon as they are there, and none twice.
+
+    What an attempt that failed or was cancelled has added and taken is undone, but for what others have taken.
+    """
+    inexact = what_is_inexact(seen.facts)
+    _require(inexact is None, inexact or "")
+
+
+def no_task_left(seen: Exploration) -> None:
+    """When a run has ended, none of its tasks is left, nor any that its steps have started."""
+    _require(not seen.tasks_left, f"tasks are left when the run has ended: {', '.join(seen.tasks_left)}")
+
+
 def checkpoint_round_trips(seen: Exploration) -> None:
     """What is written of a run is read as the same."""
     if seen.round_trip is not None:
@@ -89,6 +128,36 @@ STANDARD_CHECKS: tuple[Check, ...] = (
     never_above_num_workers,
     nothing_after_the_stop,
     stream_ends_with_the_stop,
+    stream_as_written,
+    collections_exact,
+    no_task_left,
     checkpoint_round_trips,
 )
 """What `explore` checks beside the invariant of the test."""
+
+
+def same_after_crash(of: Callable[[Exploration], object] | None = None) -> Check:
+    """Return a check that a run which died and went on has come to what one has that did not.
+
+    That is an ordinary run, in the order of the empty schedule. For ``checks=[*STANDARD_CHECKS, same_after_crash()]``
+    with ``crashes=True``; not among the standard ones, because a result may rightly depend on the order.
+
+    Args:
+        of: What is compared; by default the result, the class of the error and the state. Leave out what depends on the
+            order: ``same_after_crash(lambda seen: sorted(seen.result))``.
+    """
+    outcome = of or _outcome
+
+    def same_after_crash(seen: Exploration) -> None:
+        if seen.ordinary is not None:
+            after, without = outcome(seen), outcome(seen.ordinary)
+            _require(
+                after == without,
+                f"after the crash the run came to {after!r}; without one it comes to {without!r}",
+            )
+
+    return same_after_crash
+
+
+def _outcome(seen: Exploration) -> tuple[object, ...]:
+    return seen.result, type(seen.error), seen.state

@@ -72,7 +72,7 @@ class Exploration:
     draws: list[int] = attrs.field(factory=list)
     """How many there were to choose from, for each number of the tape."""
     facts: list[tuple[Any, ...]] = attrs.field(factory=list)
-    """What an observer was told, in order: the name of the hook and its arguments."""
+    """What an observer was told, in order: the name of the hook and its arguments; and ``("died", None)``."""
     before: list[Note] = attrs.field(factory=list)
     """What was noted before the first turn."""
     world: Any = None
@@ -87,6 +87,10 @@ class Exploration:
     """How many of its choices were made in its first life, if it died."""
     has_crashed: bool = False
     """It died and went on in another life."""
+    tasks_left: tuple[str, ...] = ()
+    """The tasks that were still there when the run had ended, and had not been there before."""
+    ordinary: "Exploration | None" = None
+    """What a run of the same case came to that did not die, under the empty schedule; None if this one did not either."""
     round_trip: tuple[bytes, bytes] | None = None
     """The last cut as it was written, and as it was written after it had been read."""
 
@@ -115,8 +119,8 @@ def run_once(case: Case, schedule: Schedule, backend: str) -> Exploration:
     gate = ScheduledTurnstile(schedule)
     world = case.world() if case.world is not None else None
     seen = Exploration(backend=backend, schedule=schedule, workflow=case.workflow_in(world), world=world)
-    seen.turns, seen.draws, seen.before = gate.turns, gate.draws, gate.before
-    observer = Noting(gate, seen.facts)
+    seen.turns, seen.draws, seen.before, seen.facts = gate.turns, gate.draws, gate.before, gate.facts
+    observer = Noting(gate)
 
     def stuck() -> None:
         seen.waiting = begun_and_not_ended(seen.facts)
@@ -175,6 +179,7 @@ class _Lives:
         checkpointer: WorkflowCheckpointer | None = None,
     ) -> None:
         seen, cut = self._seen, None
+        before = {task.id for task in anyio.get_running_tasks()}
         with anyio.CancelScope() as scope:  # noqa: ASYNC912  # a run is one, entered or awaited
 
             def die() -> None:
@@ -191,6 +196,9 @@ class _Lives:
                 seen.result = await handler
             except Exception as error:  # noqa: BLE001  # it is what the run has come to
                 seen.error = error
+        seen.tasks_left += tuple(
+            task.name or repr(task) for task in anyio.get_running_tasks() if task.id not in before
+        )
         self._cut = cut
         if cut is not None:
             seen.error = None

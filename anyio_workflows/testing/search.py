@@ -175,12 +175,14 @@ class _Trial:
         self._call = call
         self._runs = 0
         self._tried: set[Schedule] = set()
+        self._ordinary: dict[str, Exploration] = {}
+        """What the empty schedule comes to, by backend."""
 
     def first(self) -> int:
         """Try the empty schedule, twice on each backend; return how many choices it leaves."""
         most = 0
         for backend in self._backends:
-            seen, again = (self._run(Schedule(), backend) for _ in range(2))
+            seen, again = self._ordinary_on(backend), self._run(Schedule(), backend)
             check_same(seen, again)
             self._pass(seen)
             most = max(most, len(seen.draws), len(seen.turns))
@@ -232,7 +234,16 @@ class _Trial:
 
     def _run(self, schedule: Schedule, backend: str) -> Exploration:
         self._runs += 1
-        return run_once(self._case, schedule, backend)
+        seen = run_once(self._case, schedule, backend)
+        if seen.has_crashed:
+            seen.ordinary = self._ordinary_on(backend)
+        return seen
+
+    def _ordinary_on(self, backend: str) -> Exploration:
+        ordinary = self._ordinary.get(backend)
+        if ordinary is None:
+            ordinary = self._ordinary[backend] = self._run(Schedule(), backend)
+        return ordinary
 
     def _failure(self, seen: Exploration) -> _Failure | None:
         for check in self._checks:

@@ -55,11 +55,13 @@ Broken on asyncio, with 1 deviation (*) from the order of an ordinary run; the r
      8                                sends Booked()
                                       ends
      9  close_till at Booked()        begins
+                                      collects
     10                                ends
     11  book at OrderPaid(amount=30)  writes total = 30
     12                                sends Booked()
                                       ends
     13  close_till at Booked()        begins
+                                      collects, and is given [Booked(), Booked()]
     14                                reads total = 30
     15                                sends StopEvent(result=30)
                                       ends
