@@ -21,6 +21,7 @@ class Noting(Observer):
     def __init__(self, gate: ScheduledTurnstile) -> None:
         self._gate = gate
         self._texts: dict[int, tuple[Event, str]] = {}
+        self._names: dict[ObservedAttempt, str] = {}
 
     def _text(self, event: Event) -> str:
         """Return what *event* looks like, which is asked several times for each."""
@@ -28,6 +29,13 @@ class Noting(Observer):
         if known is None:
             known = self._texts[id(event)] = (event, brief(event))  # kept, so that no other gets its id
         return known[1]
+
+    def _name(self, attempt: ObservedAttempt) -> str:
+        """Return what *attempt* is called, which is asked as often."""
+        name = self._names.get(attempt)
+        if name is None:
+            name = self._names[attempt] = _name(attempt)
+        return name
 
     def _note_fact(self, *fact: Any) -> None:
         if not self._gate.is_mute:  # what is left of a run that died is no part of what was seen
@@ -38,7 +46,7 @@ class Noting(Observer):
 
     def attempt_started(self, attempt: ObservedAttempt, sender: ObservedAttempt | None) -> None:  # noqa: ARG002
         self._note_fact("attempt_started", attempt)
-        name = _name(attempt)
+        name = self._name(attempt)
         execution.set(name)
         self._gate.note(name, "begins")
 
@@ -50,11 +58,11 @@ class Noting(Observer):
             text = "ends"  # what it returned, it has sent
         else:
             text = CANCELLED
-        self._gate.note(_name(attempt), text)
+        self._gate.note(self._name(attempt), text)
 
     def event_sent(self, run: ObservedRun, event: Event, sender: ObservedAttempt | None) -> None:
         self._note_fact("event_sent", run, event, sender)
-        self._gate.note("outside" if sender is None else _name(sender), f"sends {self._text(event)}")
+        self._gate.note("outside" if sender is None else self._name(sender), f"sends {self._text(event)}")
 
     def event_received(
         self, run: ObservedRun, event: Event, step: str, delivery: int, sender: ObservedAttempt | None
@@ -76,16 +84,16 @@ class Noting(Observer):
     ) -> None:
         self._note_fact("event_collected", attempt, event, expected, batch, buffer_id)
         given = "" if batch is None else f", and is given {listed(batch)}"
-        self._gate.note(_name(attempt), f"collects{given}")
+        self._gate.note(self._name(attempt), f"collects{given}")
 
     def wait_started(self, attempt: ObservedAttempt, event_type: type[Event]) -> None:
         self._note_fact("wait_started", attempt, event_type)
-        self._gate.note(_name(attempt), f"waits for {event_type.__name__}")
+        self._gate.note(self._name(attempt), f"waits for {event_type.__name__}")
 
     def wait_ended(self, attempt: ObservedAttempt, event: Event | None) -> None:
         self._note_fact("wait_ended", attempt, event)
         if event is not None:
-            self._gate.note(_name(attempt), f"has got {brief(event)}")
+            self._gate.note(self._name(attempt), f"has got {brief(event)}")
 
     def run_ended(self, run: ObservedRun, end: RunEnd) -> None:
         self._note_fact("run_ended", run, end)

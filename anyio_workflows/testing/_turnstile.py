@@ -131,7 +131,8 @@ class ScheduledTurnstile:
         newcomers, self._newcomers = self._newcomers, []
         # Tasks that were woken together come in an order of each backend's own. Here they come in that of their turns
         # before, which for timers is that in which they were set, then new ones, and then those who look for work.
-        newcomers.sort(key=self._rank)
+        if len(newcomers) > 1:
+            newcomers.sort(key=self._rank)
         self._places += newcomers
 
     def _rank(self, place: _Place) -> tuple[bool, float]:
