@@ -24,6 +24,7 @@ class Mutation(NamedTuple):
 LEDGER = "anyio_workflows._ledger.ledger"
 COLLECTING = "anyio_workflows._ledger.collecting"
 DESCENDING = "anyio_workflows._ledger.descending"
+LINEAGE = "anyio_workflows._ledger.lineage"
 ATTEMPTS = "anyio_workflows._ledger.attempts"
 MATCHING = "anyio_workflows._ledger.matching"
 RECORDED = "anyio_workflows._checkpoint.recorded"
@@ -33,6 +34,8 @@ INBOX = "anyio_workflows._run.inbox"
 CREW = "anyio_workflows._run.crew"
 RUN = "anyio_workflows._run.run"
 STORE = "anyio_workflows._run.store"
+DELAYS = "anyio_workflows._run.delays"
+TOKENS = "anyio_workflows._run.tokens"
 
 MUTATIONS: dict[str, Mutation] = {
     "one_worker_too_many": Mutation(
@@ -82,7 +85,7 @@ MUTATIONS: dict[str, Mutation] = {
         (
             Change(
                 RUN,
-                "        self._fail(WorkflowStalledError(self.name, self._report()), None)\n",
+                "        self._fail(WorkflowStalledError(self.name, report(self, None)), None)\n",
                 "        return\n",
             ),
         )
@@ -128,13 +131,30 @@ MUTATIONS: dict[str, Mutation] = {
     "retry_collects_again": Mutation(
         (Change(MATCHING, "        record.spent = [*(record.spent or ()), *(delivery.spent or ())]\n", ""),)
     ),
+    "retry_lost_when_due": Mutation(
+        (
+            Change(
+                DELAYS,
+                "        for delivery in due:\n            self._run.start_beside(",
+                "        for delivery in due[:2]:\n            self._run.start_beside(",
+            ),
+        )
+    ),
+    "time_over_taken_for_an_answer": Mutation(
+        (
+            Change(
+                TOKENS,
+                "        return wait.answer is not None\n\n    def resume",
+                "        return place.bell.is_set()\n\n    def resume",
+            ),
+        )
+    ),
     "fan_out_closes_too_early": Mutation(
         (
             Change(
-                DESCENDING,
-                "        if lineage is not None and lineage.fan_out is not None:\n            lineage.fan_out.open += 1\n",
-                "        if lineage is not None and lineage.fan_out is not None and len(lineage.rank) < 2:\n"
-                "            lineage.fan_out.open += 1\n",
+                LINEAGE,
+                "return not (self.pending or self.inner or self.is_filling)",
+                "return not (len(self.pending) > 1 or self.inner or self.is_filling)",
             ),
         )
     ),

@@ -12,16 +12,18 @@ from catalogue import MUTATIONS, Mutation
 from mutating import WHICH
 
 HERE = Path(__file__).parent
-ENGINE, CHECKPOINTS = (str(HERE.parent / f"test_explored_{name}.py") for name in ("engine", "checkpoints"))
+ENGINE, TIMERS, CHECKPOINTS = (
+    str(HERE.parent / f"test_explored_{name}.py") for name in ("engine", "timers", "checkpoints")
+)
 MOST_SECONDS = 180
 
 
 def noticed_by(name: str | None, mutation: Mutation | None) -> str | None:
     """Return the test that fails with the fault called *name*, None if all pass."""
     files = (
-        [CHECKPOINTS, ENGINE]
+        [CHECKPOINTS, ENGINE, TIMERS]
         if mutation is not None and mutation.is_of_checkpoints
-        else [ENGINE, CHECKPOINTS]
+        else [ENGINE, TIMERS, CHECKPOINTS]
     )
     search = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search)), WHICH: name or ""}
