@@ -3,6 +3,7 @@
 Public names only; each is defined in a private module and documented there.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._declare.collect import All, Collect, Take
@@ -54,11 +55,9 @@ from ._events import (
     WorkflowTimedOutEvent,
 )
 from ._graph.model import Graph
-from ._graph.render import to_dot, to_mermaid
 from ._ledger.report import StallReport
 from ._ledger.state import DictState
 from ._run.context import Context
-from ._run.group import RunGroup
 from ._run.handler import WorkflowHandler
 from ._run.store import StateStore
 from ._run.stream import EventReader
@@ -66,7 +65,9 @@ from ._run.workflow import Workflow
 
 if TYPE_CHECKING:
     from ._checkpoint.document import Checkpoint, CollectedEvents, PendingEvent
+    from ._graph.render import to_dot, to_mermaid
     from ._run.checkpointer import WorkflowCheckpointer
+    from ._run.group import RunGroup
 
 __all__ = (
     "All",
@@ -136,14 +137,21 @@ __all__ = (
 )
 
 
+# What writes events down loads half of the standard library's types; programs that do not record do without, and so
+# do others without what they have no use for.
+_LATER = {
+    "Checkpoint": "_checkpoint.document",
+    "CollectedEvents": "_checkpoint.document",
+    "PendingEvent": "_checkpoint.document",
+    "RunGroup": "_run.group",
+    "WorkflowCheckpointer": "_run.checkpointer",
+    "to_dot": "_graph.render",
+    "to_mermaid": "_graph.render",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # What writes events down loads half of the standard library's types; programs that do not record do without.
-    if name == "WorkflowCheckpointer":
-        from ._run.checkpointer import WorkflowCheckpointer  # noqa: PLC0415
-
-        return WorkflowCheckpointer
-    if name in ("Checkpoint", "CollectedEvents", "PendingEvent"):
-        from ._checkpoint import document  # noqa: PLC0415
-
-        return getattr(document, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return found

@@ -130,12 +130,12 @@ async def test_s_det_1_nothing_of_ours_draws_from_the_global_random_source() -> 
 async def test_s_det_1_run_ids_come_from_a_source_that_can_be_seeded() -> None:
     ids = []
     for _ in range(2):
-        run_module._run_ids.seed(7)
+        run_module._run_ids().seed(7)
         handlers = [FanOut().run() for _ in range(3)]
         ids.append([handler.run_id for handler in handlers])
         for handler in handlers:
             await handler
-    run_module._run_ids.seed()
+    run_module._run_ids().seed()
     assert ids[0] == ids[1]
     assert len(set(ids[0])) == 3
 

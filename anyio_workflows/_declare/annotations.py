@@ -8,20 +8,17 @@ import functools
 import inspect
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping
-from types import FrameType, NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
-
-import attrs
+from types import FrameType, MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 
-@attrs.frozen(kw_only=True)
-class Scope:
+class Scope(NamedTuple):
     """The names that a function's annotations can use."""
 
     names: Mapping[str, Any]
     """Innermost first: enclosing class bodies and functions, closure, module, builtins."""
 
-    class_body: Mapping[str, Any] = attrs.field(factory=dict)
+    class_body: Mapping[str, Any] = MappingProxyType({})
     """What the class body that is just being executed holds so far; empty for a free function."""
 
 

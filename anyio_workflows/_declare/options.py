@@ -1,9 +1,7 @@
 """Check the options of the step decorator; whatever is wrong with them is said together."""
 
 from collections.abc import Iterable
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from .._events import Event, StopEvent
 from .annotations import members
@@ -18,14 +16,13 @@ _LEAST_MAX_PENDING = 64
 """Default of ``max_pending`` for few workers: a burst of this size never makes its sender wait."""
 
 
-def _as_list(given: Any) -> list[Any]:
+def as_list(given: Any) -> list[Any]:
     """Return *given*, one thing or an iterable of things, as a list."""
     return [given] if isinstance(given, str | type) or not isinstance(given, Iterable) else list(given)
 
 
-@attrs.frozen(kw_only=True)
-class StepOptions:
-    """What `step` was given by keyword, in the form in which it was given."""
+class StepOptions(NamedTuple):
+    """What `step` was given by keyword, in the form in which it was given, but for the lists."""
 
     num_workers: Any
     max_pending: Any
@@ -34,9 +31,9 @@ class StepOptions:
     retry_policy: Any
     cancellable: Any
     executor: Any
-    waits_for: Any = attrs.field(converter=_as_list)
+    waits_for: list[Any]
     accept_event_subclasses: Any
-    skip_graph_checks: Any = attrs.field(converter=_as_list)
+    skip_graph_checks: list[Any]
 
     def problems(self) -> list[str]:
         """Return what is wrong, each to be read after the name of the step."""
@@ -74,7 +71,7 @@ def graph_check_problems(skipped: Any) -> list[str]:
     """Return what is wrong with the names in ``skip_graph_checks=``."""
     return [
         f"has {name!r} in skip_graph_checks; the checks are {quoted(GRAPH_CHECKS)}"
-        for name in _as_list(skipped)
+        for name in as_list(skipped)
         if name not in GRAPH_CHECKS
     ]
 

@@ -1,15 +1,12 @@
 """Which failures a ``@catch_error`` handler takes, and how often."""
 
 from collections.abc import Iterator
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from .._events import Event, StepFailedEvent
 
 
-@attrs.frozen
-class Recovery:
+class Recovery(NamedTuple):
     """What `catch_error` was given."""
 
     for_steps: tuple[str, ...] | None

@@ -15,7 +15,7 @@ from .._events import Event, StopEvent
 from .annotations import Scope, scope_of
 from .collect import Collect
 from .executors import step_problems
-from .options import StepOptions
+from .options import StepOptions, as_list
 from .recovery import Recovery, handler_problems
 from .retry import RetryPolicy
 from .signature import CallShape, ContextParameter, read_signature
@@ -339,9 +339,9 @@ def step(
         retry_policy=retry_policy,
         cancellable=cancellable,
         executor=executor,
-        waits_for=waits_for,
+        waits_for=as_list(waits_for),
         accept_event_subclasses=accept_event_subclasses,
-        skip_graph_checks=skip_graph_checks,
+        skip_graph_checks=as_list(skip_graph_checks),
     )
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -400,9 +400,9 @@ def catch_error(
         retry_policy=None,
         cancellable=False,
         executor=None,
-        waits_for=(),
+        waits_for=[],
         accept_event_subclasses=False,
-        skip_graph_checks=skip_graph_checks,
+        skip_graph_checks=as_list(skip_graph_checks),
     )
     mistakes = list(Recovery.problems(for_steps, max_recoveries))
     recovery = Recovery(None if for_steps is None or mistakes else tuple(for_steps), max_recoveries)

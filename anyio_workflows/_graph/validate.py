@@ -6,8 +6,6 @@ Mistakes of a single step are found when it is decorated.
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-import attrs
-
 from .._declare.options import graph_check_problems
 from .._declare.step import StepDeclaration
 from .._declare.wording import listed, name_of, quoted
@@ -180,8 +178,7 @@ def _join_problems(steps: Sequence[StepDeclaration]) -> Iterator[Problem]:
             )
 
 
-@attrs.frozen
-class _Wiring:
+class _Wiring(NamedTuple):
     """The checks that follow events from step to step."""
 
     steps: Sequence[StepDeclaration]

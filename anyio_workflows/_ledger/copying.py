@@ -25,9 +25,10 @@ def remember(ask: Callable[[type], _Answer]) -> Callable[[type], _Answer]:
     return functools.lru_cache(maxsize=256)(ask)
 
 
-@attrs.frozen
-class _FrozenAttrs:
-    """What the `__setattr__` of every frozen attrs class is compared with."""
+@functools.cache
+def _frozen_setattr() -> object:
+    """Return the `__setattr__` of every frozen attrs class."""
+    return attrs.make_class("Frozen", (), frozen=True).__setattr__
 
 
 class Anatomy(NamedTuple):
@@ -99,7 +100,7 @@ def way_to_replace(cls: type) -> str | None:
     """Return the expression that makes a changed instance of a frozen class, or None if *cls* is not frozen."""
     if attrs.has(cls):
         # attrs gives every frozen class the same function, and offers no other way to ask before 25.4.
-        return "attrs.evolve(...)" if cls.__setattr__ is _FrozenAttrs.__setattr__ else None
+        return "attrs.evolve(...)" if cls.__setattr__ is _frozen_setattr() else None
     if dataclasses.is_dataclass(cls):
         return "dataclasses.replace(...)" if cls.__dataclass_params__.frozen else None  # type: ignore[attr-defined]
     if is_pydantic(cls):

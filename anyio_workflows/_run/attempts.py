@@ -6,6 +6,7 @@ How a run ends is decided by the run, which fills in the abstract methods.
 from abc import abstractmethod
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -19,9 +20,10 @@ from .._ledger.matching import MatchingLedger
 from .._ledger.outcome import Cancelled, Outcome
 from . import log
 from .crew import Crew
-from .delays import Delays
 from .ending import note_where, unasked_cancellation
-from .retrying import next_delay
+
+if TYPE_CHECKING:  # loaded by steps that are made again
+    from .delays import Delays
 
 BY_ITS_TASK = "the task that ran it was cancelled"
 
@@ -84,6 +86,8 @@ class Attempts(Crew):
         policy = delivery.desk.node.retry_policy
         if policy is None or not isinstance(error, Exception):
             return False
+        from .retrying import next_delay  # noqa: PLC0415  # loaded by steps that are made again
+
         delay = next_delay(policy, delivery, error, self.run_id)
         if delay is None:
             return False
@@ -145,6 +149,8 @@ class Attempts(Crew):
     def _delay(self, delivery: Delivery, seconds: float) -> None:
         """Let *delivery* stand in line again after so many seconds."""
         if self._delays is None:
+            from .delays import Delays  # noqa: PLC0415  # loaded by steps that are made again
+
             assert isinstance(self.ledger, MatchingLedger), "a workflow with retries has one"
             self._delays = Delays(self, self.ledger)
             self.start_beside(self._delays.serve, name="delays")

@@ -9,10 +9,9 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context as ContextVars
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from .._declare.signature import CallShape
@@ -23,11 +22,13 @@ from .._ledger.ledger import Ledger
 from .._ledger.plan import Node
 from .._turnstile import Point, PointKind, Turnstile
 from .calling import call_step, drive
-from .executors import run_in_executor
 from .inbox import Inbox
 from .threads import run_here, run_in_thread
 from .tokens import Tokens
 from .worker import Execution, Worker, name_of
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup  # a tenth of our import
 
 _HOPS = 16
 """Executions, and awaits on a Context, in one stretch without letting other tasks run."""
@@ -55,7 +56,7 @@ class Crew(Tokens):
     )
 
     active: int
-    tasks: TaskGroup
+    tasks: "TaskGroup"
     base_context: ContextVars
     """Context variables as they were when the run started; every execution gets a copy."""
 
@@ -79,7 +80,7 @@ class Crew(Tokens):
         self.base_context = base_context
         self.deadline = deadline
 
-    def work_in(self, tasks: TaskGroup) -> None:
+    def work_in(self, tasks: "TaskGroup") -> None:
         """Start further workers in *tasks*."""
         self.tasks = tasks
 
@@ -407,7 +408,11 @@ class Crew(Tokens):
         """Return what calls a plain function."""
         if self.turnstile is not None:
             return run_here  # the order of threads is nobody's to decide
-        return run_in_thread if node.declaration.executor is None else run_in_executor
+        if node.declaration.executor is None:
+            return run_in_thread
+        from .executors import run_in_executor  # noqa: PLC0415  # loaded by programs that have executors
+
+        return run_in_executor
 
     def began_at(self, delivery: Delivery) -> float:
         """Return when the first attempt of *delivery* began, in seconds of the event loop's clock."""

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 import anyio
-from anyio.abc import TaskGroup
 from anyio.lowlevel import EventLoopToken, current_token
 
 from .._errors import RunNotFoundError, WorkflowRuntimeError
@@ -20,7 +19,9 @@ from .places import Places
 from .run import Run
 from .workflow import Workflow, check_count, is_number
 
-if TYPE_CHECKING:  # loaded by programs that record, or observe
+if TYPE_CHECKING:  # loaded by programs that record, or observe; and a tenth of our import
+    from anyio.abc import TaskGroup
+
     from ..abc import CheckpointStore, Observer, RunStatus
     from .resource_block import ResourceBlock
 
@@ -242,7 +243,7 @@ class RunGroup:
         self._take_in(handler, tasks, checkpointer)
         return handler
 
-    def _take_in(self, handler: WorkflowHandler, tasks: TaskGroup, records: Records | None) -> None:
+    def _take_in(self, handler: WorkflowHandler, tasks: "TaskGroup", records: Records | None) -> None:
         if self._places is not None:
             handler._run.limit_by(self._places)
         if handler._run.resources is not None:
@@ -254,7 +255,7 @@ class RunGroup:
             run.on_waiting_for_human = partial(self._put_away_soon, tasks, run)
         tasks.start_soon(self._own, handler, records, name=f"anyio_workflows run of {handler.workflow_name}")
 
-    def _put_away_soon(self, tasks: TaskGroup, run: Run) -> None:
+    def _put_away_soon(self, tasks: "TaskGroup", run: Run) -> None:
         tasks.start_soon(self._put_away_later, run, name="anyio_workflows put away")
 
     async def _put_away_later(self, run: Run) -> None:
@@ -328,7 +329,7 @@ class RunGroup:
                     handler = await checkpointer.resume(info.run_id, observers=self._observers)
                     self._take_in(handler, tasks, checkpointer)
 
-    def _open_tasks(self) -> TaskGroup:
+    def _open_tasks(self) -> "TaskGroup":
         if self._tasks is None:
             raise WorkflowRuntimeError(
                 "this RunGroup was not entered; write, where your application starts:\n"

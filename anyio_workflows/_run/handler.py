@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import anyio
-from anyio.abc import TaskStatus
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from .._brief import brief
@@ -22,14 +21,25 @@ from .worker import Parked
 
 if (
     TYPE_CHECKING
-):  # the checkpoint is loaded by programs that record; before 3.13 only type checkers know defaults
+):  # loaded by programs that record, or that open task groups; only checkers know defaults before 3.13
     import typing_extensions
+    from anyio.abc import TaskStatus
 
     from .._checkpoint.document import Checkpoint
 
     ResultT_co = typing_extensions.TypeVar("ResultT_co", covariant=True, default=Any)
 else:
     ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class _NobodyWaits:
+    """What ``task_status`` is if nobody waits for the start: AnyIO's own would be a tenth of our import."""
+
+    def started(self, value: object = None) -> None:
+        """Tell nobody."""
+
+
+_NOBODY_WAITS: "TaskStatus[Any]" = _NobodyWaits()
 
 
 class WorkflowHandler(Awaitable[ResultT_co]):
@@ -111,9 +121,7 @@ class WorkflowHandler(Awaitable[ResultT_co]):
             run.body.has_failure = True
         return run.result()  # type: ignore[no-any-return]  # the graph has compared it with what is declared
 
-    async def serve(
-        self, *, task_status: TaskStatus["WorkflowHandler[ResultT_co]"] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def serve(self, *, task_status: "TaskStatus[WorkflowHandler[ResultT_co]]" = _NOBODY_WAITS) -> None:
         """Run it in a task group of yours: ``handler = await task_group.start(workflow.run().serve)``.
 
         Raises:

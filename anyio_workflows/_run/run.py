@@ -1,7 +1,7 @@
 """One run: the scope that holds its tasks, how its outcome is decided, and when it has stalled."""
 
+import functools
 import math
-import random
 import time
 from collections.abc import Callable, Container, Coroutine, Mapping
 from contextvars import Context as ContextVars
@@ -51,6 +51,8 @@ from .stream import EventStream
 from .worker import Execution, Parked, Worker
 
 if TYPE_CHECKING:
+    from random import Random
+
     from .._checkpoint.document import Checkpoint  # loaded by programs that record
     from .resources import RunResources  # loaded by programs that declare resources
     from .watching import Watch  # loaded by programs that observe
@@ -59,8 +61,13 @@ if TYPE_CHECKING:
 current_run: ContextVar["Run | None"] = ContextVar("anyio_workflows_current_run", default=None)
 """The run that the current task works for, its child tasks included."""
 
-_run_ids = random.Random()  # noqa: S311  # ids, no secrets
-"""Where run ids come from; a source of its own, so that it can be seeded."""
+
+@functools.cache
+def _run_ids() -> "Random":
+    """Return where run ids come from: a source of its own, so that it can be seeded."""
+    from random import Random  # noqa: PLC0415  # loaded by programs that look at run ids
+
+    return Random()  # noqa: S311  # ids, no secrets
 
 
 _PASSES_OF_A_TIMER = 3
@@ -172,7 +179,7 @@ class Run(Attempts):
     def run_id(self) -> str:
         """Id of the run; one that nobody asks for is never made."""
         if self._run_id is None:
-            self._run_id = f"{_run_ids.getrandbits(128):032x}"
+            self._run_id = f"{_run_ids().getrandbits(128):032x}"
         return self._run_id
 
     @property

@@ -15,7 +15,6 @@ from .._events import Event, StartEvent, StopEvent
 from .._graph.model import Graph, build_graph
 from .._ledger.plan import Node, Plan
 from .._ledger.state import RunState
-from .executors import InExecutor
 from .handler import ResultT_co, WorkflowHandler
 from .places import Places
 from .run import Run
@@ -205,7 +204,11 @@ class Workflow(DeclaredWorkflow, Generic[ResultT_co]):
 
     def _call_of(self, step: StepDeclaration) -> Callable[..., Any]:
         call = step.function.__get__(self) if step.is_method else step.function
-        return call if step.executor is None else InExecutor(step, call)
+        if step.executor is None:
+            return call
+        from .executors import InExecutor  # noqa: PLC0415  # a twelfth of our import
+
+        return InExecutor(step, call)
 
     def _current_plan(self) -> Plan:
         if "_plan_version" not in self.__dict__:
