@@ -65,7 +65,7 @@ class RunOfContext(Protocol):
 
     async def run_child(
         self,
-        execution: Execution,
+        execution: "Context[Any]",
         workflow: "Workflow",
         start_event: StartEvent | None,
         namespace: str | None,

@@ -15,9 +15,9 @@ from .._ledger.outcome import Completed
 from .._ledger.report import StallReport
 from .._ledger.waiting import Wait
 from .child import Host
-from .worker import Execution
 
 if TYPE_CHECKING:  # each is made of the other
+    from .context import Context
     from .run import Run
     from .workflow import Workflow
 
@@ -30,7 +30,7 @@ _OF_A_RUN = ("run_id", "stream_buffer", "observers", "checkpoints")
 
 async def run_child(  # noqa: PLR0917  # what a Context was called with
     run: "Run",
-    execution: Execution,
+    execution: "Context[Any]",
     workflow: "Workflow",
     start_event: StartEvent | None,
     namespace: str | None,

@@ -4,14 +4,12 @@ import functools
 import math
 import time
 from collections.abc import Callable, Container, Coroutine, Mapping
-from contextvars import Context as ContextVars
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from .._brief import brief
 from .._errors import (
     WorkflowStalledError,
     WorkflowTimeoutError,
@@ -19,8 +17,6 @@ from .._errors import (
 from .._events import (
     Event,
     StartEvent,
-    StepState,
-    StepStateChanged,
     StopEvent,
     WorkflowIdleEvent,
 )
@@ -36,7 +32,7 @@ from .._ledger.waiting import Wait
 from .._turnstile import Point
 from . import log
 from ._backend import cancel_requests, is_cancelled, raise_cancelled
-from .attempts import BY_ITS_TASK, Attempts
+from .attempts import BY_ITS_TASK
 from .body import Body
 from .child import ForwardedStream, Host
 from .clock import Clock
@@ -48,6 +44,7 @@ from .inbox import Inbox
 from .places import Places
 from .store import SharedState, StateNotes
 from .stream import EventStream
+from .tracing import Traced
 from .worker import Execution, Parked, Worker
 
 if TYPE_CHECKING:
@@ -75,7 +72,7 @@ _PASSES_OF_A_TIMER = 3
 timer, then the task that it cancels."""
 
 
-class Run(Attempts):
+class Run(Traced):
     """One run of a workflow, from its start event to its outcome."""
 
     __slots__ = (
@@ -89,11 +86,9 @@ class Run(Attempts):
         "_shared_state",
         "_start_event",
         "_state",
-        "_tells_steps",
         "_traceback",
         "awaits",
         "body",
-        "children",
         "failures",
         "has_ended",
         "held",
@@ -104,9 +99,7 @@ class Run(Attempts):
         "plan",
         "resources",
         "rests",
-        "stream",
         "was_awaited",
-        "watch",
     )
 
     active: int
@@ -131,15 +124,13 @@ class Run(Attempts):
     ) -> None:
         self.plan: Plan = plan
         self._run_id = run_id
-        self.watch: Watch | None = watch
-        """Who is told what it does."""
+        self.watch = watch
         self.host: Host | None = host
         """The execution of another run that this one is a part of."""
-        self.children: list[Run] | None = None
-        """Runs that are part of executions of this one."""
+        self.children = None
         self.held: list[Event] | None = None
         """Events from outside that wait for children to be there again."""
-        self.stream: EventStream = self._new_stream(stream_buffer)
+        self.stream = self._new_stream(stream_buffer)
         self.on_waiting_for_human: Callable[[], None] | None = None
         """Called when it has come to rest and only a human can let it go on."""
         self.rests: int = 0
@@ -147,7 +138,7 @@ class Run(Attempts):
         super().__init__(self._new_ledger())
         self.is_traced = is_verbose or watch is not None or self.turnstile is not None
         self._tells_steps = is_verbose
-        self.is_verbose: bool = is_verbose
+        self.is_verbose = is_verbose
         self.failures: list[BaseException] = []
         self.is_open: bool = False
         """Its task group is open."""
@@ -555,62 +546,6 @@ class Run(Attempts):
             self._awaiters = []
         self._awaiters.append(place)
 
-    def trace(self) -> None:
-        """Write each execution to the stream from now on."""
-        self.is_traced = self._tells_steps = True
-        for child in self.children or ():
-            child.trace()
-
-    def begins(self, delivery: Delivery, worker: Worker) -> ContextVars:
-        """Tell that an execution begins; return the context variables for its body."""
-        context = self.base_context.copy()
-        if self.turnstile is not None:
-            delivery.began = anyio.current_time()
-        if self._tells_steps:
-            which = "" if delivery.attempt == 1 else f", attempt {delivery.attempt}"
-            self._tell_step(delivery, StepState.RUNNING, None, f"begins{which}")
-        if self.watch is not None:
-            self.watch.attempt_started(delivery, worker, context)
-        return context
-
-    def ends(self, delivery: Delivery, output: object) -> None:
-        """Tell that an execution ends; those who observe are told by the ledger, when it is committed."""
-        if self._tells_steps:
-            result = None if output is None else type(output).__name__
-            self._tell_step(
-                delivery, StepState.NOT_RUNNING, result, f"gave {result}" if result else "returned"
-            )
-
-    def _raised(self, delivery: Delivery, error: BaseException) -> None:
-        """Tell that an execution ends by *error*, whatever follows from that."""
-        was_cancelled = isinstance(error, anyio.get_cancelled_exc_class()) and (
-            delivery.is_cancelled or self.ledger.outcome is not None or self._is_cancelled()
-        )
-        if self._tells_steps:
-            how = (
-                "was cancelled" if was_cancelled else f"failed in attempt {delivery.attempt} ({brief(error)})"
-            )
-            self._tell_step(delivery, StepState.NOT_RUNNING, None, how)
-        if self.watch is not None:
-            self.watch.attempt_failed(delivery, error, was_cancelled=was_cancelled)
-
-    def _tell_step(
-        self, delivery: Delivery, state: StepState, output_event_name: str | None, how: str
-    ) -> None:
-        """Write it to the stream, and to the log if the workflow is verbose."""
-        step, given = delivery.desk.node.name, type(delivery.event).__name__
-        self.stream.append(
-            StepStateChanged(
-                name=delivery.desk.node.name,
-                step_state=state,
-                worker_id=str(delivery.number),
-                input_event_name=given,
-                output_event_name=output_event_name,
-            )
-        )
-        if self.is_verbose:
-            log.info("%s: step %s %s, at %s", self.name, step, how, given)
-
     def call_with_resources(
         self, node: Node, execution: Execution | None, delivery: Delivery
     ) -> Coroutine[Any, Any, Any]:
@@ -627,7 +562,7 @@ class Run(Attempts):
 
     async def run_child(
         self,
-        execution: Execution,
+        execution: Context[Any],
         workflow: "Workflow",
         start_event: StartEvent | None,
         namespace: str | None,

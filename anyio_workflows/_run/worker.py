@@ -56,10 +56,6 @@ class Execution:
         """Whether the body's own task is running right now: who calls meanwhile is that task, not a child."""
         self._is_over = False
 
-    def _count_child(self, start: str) -> int:
-        """Return which of the children that this execution starts alike is the next one."""
-        raise NotImplementedError("only a Context runs children")
-
 
 def name_of(delivery: Delivery) -> str:
     """Return what a delivery is called where it waits for its turn: the same in every order."""
