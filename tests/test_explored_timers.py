@@ -23,6 +23,7 @@ from anyio_workflows import (
 from anyio_workflows.testing import (
     Exploration,
     Schedule,
+    ScheduleError,
     ToyWorkflow,
     checkpoint,
     explore,
@@ -146,6 +147,9 @@ def test_s_det_3_the_timeout_of_a_run_fires_between_others_that_are_due() -> Non
 
     explore(Late, timeout=60, invariant=note, exhaustive=True, max_deviations=1)
     assert done_by_then == {0, 1, 2, 3}
+    with pytest.raises(ScheduleError, match=r"the timeout of the run +fires") as caught:
+        explore(Late, timeout=60, derandomize=True)
+    assert isinstance(caught.value.exploration.error, WorkflowTimeoutError)
 
 
 def test_s_det_3_an_answer_that_comes_as_the_time_is_over_is_taken_or_left() -> None:

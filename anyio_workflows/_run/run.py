@@ -442,7 +442,9 @@ class Run(Traced):
     async def _time_out(self, clock: Clock) -> None:
         await clock.run_out()
         if self.turnstile is not None:
-            await self.turnstile.reach(Point("timer", "the timeout of the run"))
+            name = "the timeout of the run"
+            await self.turnstile.reach(Point("timer", name))
+            self.turnstile.note(name, "fires")
         active = self.ledger.active_steps()
         too_long = WorkflowTimeoutError(self.name, clock.seconds, active)
         self.decide(TimedOut(too_long, clock.seconds, active))
