@@ -124,13 +124,13 @@ class Run(Traced):
     ) -> None:
         self.plan: Plan = plan
         self._run_id = run_id
-        self.watch = watch
+        self.watch: Watch | None = watch
         self.host: Host | None = host
         """The execution of another run that this one is a part of."""
-        self.children = None
+        self.children: list[Run] | None = None
         self.held: list[Event] | None = None
         """Events from outside that wait for children to be there again."""
-        self.stream = self._new_stream(stream_buffer)
+        self.stream: EventStream = self._new_stream(stream_buffer)
         self.on_waiting_for_human: Callable[[], None] | None = None
         """Called when it has come to rest and only a human can let it go on."""
         self.rests: int = 0
@@ -138,7 +138,7 @@ class Run(Traced):
         super().__init__(self._new_ledger())
         self.is_traced = is_verbose or watch is not None or self.turnstile is not None
         self._tells_steps = is_verbose
-        self.is_verbose = is_verbose
+        self.is_verbose: bool = is_verbose
         self.failures: list[BaseException] = []
         self.is_open: bool = False
         """Its task group is open."""
