@@ -31,7 +31,7 @@ nitpick_ignore_regex = [
     ("py:class", r"datetime\.datetime"),
     (
         "py:(class|exc|obj)",
-        r"(Base)?Exception(Group)?|(Key|OS|Runtime|Timeout|Type|Value)Error|Any|Callable|None",
+        r"(Base)?Exception(Group)?|(Key|OS|Runtime|Timeout|Type|Value)Error|Any|Callable|None|TaskStatus",
     ),
     ("py:(class|obj)", r"bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|optional"),
     # Variables and private classes in signatures: they are readable there, and have no page of their own.

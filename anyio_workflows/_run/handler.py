@@ -38,6 +38,9 @@ class _NobodyWaits:
     def started(self, value: object = None) -> None:
         """Tell nobody."""
 
+    def __repr__(self) -> str:
+        return "TASK_STATUS_IGNORED"
+
 
 _NOBODY_WAITS: "TaskStatus[Any]" = _NobodyWaits()
 
