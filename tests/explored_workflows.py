@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import anyio
 import attrs
+from tenacity import wait_fixed
 
 from anyio_workflows import (
     Collect,
@@ -343,6 +344,42 @@ ASKING = Scenario(
 )
 
 
+class Timed(Workflow):
+    """One is tried again after an hour, as long as another waits in vain; nobody is asked."""
+
+    @step
+    async def start(self, ctx: Context, ev: StartEvent) -> Job | Part | None:
+        ctx.send_event(Job(number=0))
+        ctx.send_event(Part(number=1))
+        return None
+
+    @step(retry_policy=RetryPolicy(wait=wait_fixed(3_600)))
+    async def work(self, ctx: Context, ev: Job) -> Done:
+        await count(ctx, "attempts")
+        if ctx.retry_info().retry_number == 0:
+            raise Flaky
+        return Done(number=ev.number)
+
+    @step
+    async def wait(self, ctx: Context, ev: Part) -> Done:
+        try:
+            answer = await ctx.wait_for_event(Answer, timeout=3_600)
+        except TimeoutError:
+            await count(ctx, "in vain")
+            return Done(number=ev.number)
+        return Done(number=answer.number)
+
+    @step
+    async def end(self, ctx: Context, ev: Done) -> StopEvent | None:
+        both = ctx.collect_events(ev, [Done] * 2)
+        return None if both is None else StopEvent(result=sorted(each.number for each in both))
+
+
+TIMED = Scenario(
+    make=lambda: Timed(extra_events=[Answer]), check=gives([0, 1], attempts=2, **{"in vain": 1}), deviations=1
+)
+
+
 # --- runs within runs
 
 
@@ -487,6 +524,7 @@ SCENARIOS = {
     "racing": RACING,
     "joined": JOINED,
     "asking": ASKING,
+    "timed": TIMED,
     "parent": PARENT,
     "retried": RETRIED,
     "fed": FED,

@@ -146,3 +146,37 @@ def _follow(handler: Any) -> Any:
 
 
 _follow.years = 0  # type: ignore[attr-defined]
+
+
+class Hurried(Workflow):
+    """Waits an hour for what nobody is asked for, and then does something that takes long."""
+
+    gate: anyio.Event | None = None
+
+    @step
+    async def wait(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        began = anyio.current_time()
+        try:
+            await ctx.wait_for_event(Late, timeout=3_600)
+        except TimeoutError:
+            if self.gate is not None:
+                await self.gate.wait()
+        return StopEvent(result=anyio.current_time() - began)
+
+
+@both_backends
+def test_s_wait_4_a_wait_that_was_over_at_the_cut_is_no_stall_of_the_run_that_goes_on(backend: str) -> None:
+    """Nothing is waited for there: what it came to is known."""
+
+    async def main() -> None:
+        workflow = Hurried(extra_events=[Late])
+        workflow.gate = anyio.Event()
+        checkpointer = WorkflowCheckpointer(workflow=workflow)
+        async with checkpointer.run() as handler:
+            await anyio.sleep(3_601)
+            cut = handler.checkpoint()
+            workflow.gate.set()
+        assert await handler == 3_601
+        assert await checkpointer.run_from(cut) == 0
+
+    run_virtually(main, backend)

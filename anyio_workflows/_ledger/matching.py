@@ -158,8 +158,7 @@ class MatchingLedger(DescendingLedger):
             # An attempt may come to other waits than the one before it: what it is given is what it asks for.
             if answer is None or wait.is_answered_by(answer):
                 wait.key, wait.answer = key, record.answers.pop(key)
-                if answer is None:
-                    wait.timeout = 0.0
+                wait.is_over = answer is None
                 return wait
         self._check_wait(event_type, requirements)
         wait = super().open_wait(

@@ -24,6 +24,7 @@ class Wait:
         "answer_number",
         "delivery",
         "event_type",
+        "is_over",
         "key",
         "number",
         "place",
@@ -54,6 +55,8 @@ class Wait:
         self.waiter_id: str | None = waiter_id
         self.timeout: float | None = timeout
         """Seconds that it may take, None for any time."""
+        self.is_over: bool = False
+        """Its time was over in an earlier attempt, which does not wait again."""
         self.answer: Event | None = None
         self.answer_number: int = 0
         """When the answer came, counted within the run."""
@@ -66,8 +69,8 @@ class Wait:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether its answer was given to an earlier attempt."""
-        return self.answer is not None and not self.answer_number
+        """Whether an earlier attempt has had its answer, or has waited in vain."""
+        return self.is_over or (self.answer is not None and not self.answer_number)
 
     def is_answered_by(self, event: Event) -> bool:
         """Whether type and requirements are met."""

@@ -328,15 +328,20 @@ class Context(Execution, ContextParameter, Generic[StateT]):
         )
         if is_plain and not wait.is_repeated:
             self.write_event_to_stream(waiter_event)
-        if wait.answer is None:
+        if wait.answer is None and not wait.is_over:
             self._run.find_answer(wait)
-        if wait.answer is not None:
+        if wait.is_over:
+            crew.ledger.close_wait(wait)
+            await crew.hop(self)
+        elif wait.answer is not None:
             try:
                 await crew.hop(self)
             except BaseException:
                 crew.ledger.give_back(wait)
                 raise
-        elif not await crew.wait(self, wait):
+        else:
+            await crew.wait(self, wait)
+        if wait.answer is None:
             raise TimeoutError(f"{wait}, and none came within {timeout} seconds")
         return wait.answer  # type: ignore[return-value]  # of event_type, or of a subclass
 

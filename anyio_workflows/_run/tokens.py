@@ -197,8 +197,8 @@ class Tokens(ABC):
         known = self.deadline if worker.deadline is None else min(self.deadline, worker.deadline)
         return anyio.current_effective_deadline() < known
 
-    async def wait(self, execution: Execution, wait: Wait) -> bool:
-        """Let *execution* wait until *wait* has its answer; False if its time was over first.
+    async def wait(self, execution: Execution, wait: Wait) -> None:
+        """Let *execution* wait until *wait* has its answer, or its time is over.
 
         The token goes back meanwhile, if it is the execution's own task that waits.
         """
@@ -236,7 +236,6 @@ class Tokens(ABC):
                 self.notice_cancellation()
                 self.ledger.give_back(wait)
                 raise
-        return wait.answer is not None
 
     def resume(self, wait: Wait) -> None:
         """Let an execution whose wait was answered go on, once it has a token."""
