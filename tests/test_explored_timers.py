@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from itertools import permutations
+from typing import Annotated, ClassVar
 
 import anyio
 import pytest
@@ -9,14 +10,17 @@ import tenacity
 from hypothesis import given, settings
 
 from anyio_workflows import (
+    Collect,
     Context,
     Event,
     HumanResponseEvent,
     RetryPolicy,
     StartEvent,
     StopEvent,
+    Take,
     Workflow,
     WorkflowHandler,
+    WorkflowRuntimeError,
     WorkflowTimeoutError,
     step,
 )
@@ -219,6 +223,68 @@ def trace(make: type[Workflow], schedule: Schedule, backend: str) -> list[str]:
 def test_s_det_3_those_who_sleep_as_long_wake_in_one_order_on_both_backends(schedule: Schedule) -> None:
     """In that of their last turns, from which they went to sleep."""
     assert trace(Sleepers, schedule, "asyncio") == trace(Sleepers, schedule, "trio")
+
+
+class Retrying(Three):
+    @step(num_workers=2, retry_policy=RetryPolicy(wait=tenacity.wait_fixed(1)))
+    async def work(self, ctx: Context, ev: Job) -> Done:
+        if ctx.retry_info().retry_number == 0:
+            raise Hiccup
+        return Done(number=ev.number)
+
+
+class Family(Three):
+    """Its three children have retries that are due together."""
+
+    @step(num_workers=3)
+    async def work(self, ctx: Context, ev: Job) -> Done:
+        await ctx.run_child(Retrying(), number=ev.number)
+        return Done(number=ev.number)
+
+
+@settings(max_examples=40)
+@given(schedule=schedules(choices=120))
+def test_s_det_3_children_with_retries_have_one_trace_on_both_backends(schedule: Schedule) -> None:
+    """Whose turn it is is one question for all of them."""
+    assert trace(Family, schedule, "asyncio") == trace(Family, schedule, "trio")
+
+
+class Racing(Workflow):
+    """Two of three are enough; one of them fails at first, and is tried again if there is time."""
+
+    contexts: ClassVar[list[Context]] = []
+
+    @step
+    async def start(self, ev: StartEvent) -> list[Job]:
+        return [Job(number=number) for number in range(3)]
+
+    @step(retry_policy=RetryPolicy(wait=tenacity.wait_fixed(10)))
+    async def work(self, ctx: Context, ev: Job) -> Done:
+        self.contexts.append(ctx)
+        if ev.number == 0 and ctx.retry_info().retry_number == 0:
+            raise Hiccup
+        return Done(number=ev.number)
+
+    @step
+    async def first(self, ev: Annotated[list[Done], Collect(Take(2, cancel_rest=True))]) -> StopEvent:
+        return StopEvent()
+
+
+def test_s_det_3_an_attempt_that_is_cancelled_before_its_turn_to_fail_has_not_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Else a schedule would end a run that no real order ends; and its context is over, as any other."""
+
+    def check(seen: Exploration) -> None:
+        assert seen.error is None, seen.error
+        for context in Racing.contexts:
+            with pytest.raises(WorkflowRuntimeError, match="after its execution"):
+                context.retry_info()
+        Racing.contexts.clear()
+
+    explored = explore(Racing, invariant=check, exhaustive=True, max_deviations=2)
+    assert explored.schedules > 20
+    assert caplog.records == []
 
 
 @settings(max_examples=100)

@@ -153,7 +153,6 @@ class Attempts(Crew):
 
             assert isinstance(self.ledger, MatchingLedger), "a workflow with retries has one"
             self._delays = Delays(self, self.ledger)
-            self.start_beside(self._delays.serve, name="delays")
         self._delays.add(delivery, anyio.current_time() + seconds)
 
     # --- what is cancelled by itself

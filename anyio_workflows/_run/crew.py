@@ -167,7 +167,7 @@ class Crew(Tokens):
                 stops = ledger.commit(delivery, output)
             except BaseException as error:  # noqa: ASYNC103  # the user's body: whatever it raises is looked at
                 if self.turnstile is not None and isinstance(error, Exception):
-                    await self._wait_to_fail(delivery, error, self.turnstile)  # noqa: ASYNC102  # it is cancelled as any
+                    await self._wait_to_fail(delivery, execution, self.turnstile)  # noqa: ASYNC102  # as any await
                 if self.failed(delivery, error):
                     if execution is not None:
                         execution._is_over = True
@@ -189,16 +189,18 @@ class Crew(Tokens):
             self._go_on(worker)
             self._hops += 1
 
-    async def _wait_to_fail(self, delivery: Delivery, error: Exception, gate: Turnstile) -> None:
-        """Wait for the turn of an attempt that has raised *error*; who else is done may be told of first.
+    async def _wait_to_fail(self, delivery: Delivery, execution: Execution | None, gate: Turnstile) -> None:
+        """Wait for the turn of an attempt that has raised: who else is done may be told of before it.
 
         Cancellation:
-            It has failed.
+            It has been cancelled, as if it had not raised yet.
         """
         try:
             await gate.reach(Point("end", name_of(delivery)))
-        except BaseException:
-            self.failed(delivery, error)
+        except BaseException as cancelled:
+            self.failed(delivery, cancelled)
+            if execution is not None:
+                execution._is_over = True
             raise
 
     @staticmethod

@@ -1,4 +1,7 @@
-"""Deliveries whose next attempt begins at a time: one task for all of them, started by the first."""
+"""Deliveries whose next attempt begins at a time: one task for all of them, started by the first.
+
+In a run that is explored each has a task of its own, which waits for its turn when it is due.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from heapq import heappop, heappush
@@ -38,7 +41,7 @@ class RunWithDelays(Protocol):
 class Delays:
     """The delayed deliveries of one run, which count as active: it does not rest while one of them is to come."""
 
-    __slots__ = ("_coming", "_heap", "_ledger", "_news", "_run")
+    __slots__ = ("_coming", "_heap", "_is_served", "_ledger", "_news", "_run")
 
     def __init__(self, run: RunWithDelays, ledger: MatchingLedger) -> None:
         self._run = run
@@ -46,12 +49,20 @@ class Delays:
         self._heap: list[tuple[float, int, Delivery]] = []
         self._coming: set[int] = set()
         """Numbers of those that were not cancelled."""
+        self._is_served = False
         self._news = anyio.Event()
 
     def add(self, delivery: Delivery, due: float) -> None:
         """Let *delivery* stand in line again at *due*, in seconds of the event loop's clock."""
         self._run.activate()
         self._coming.add(delivery.number)
+        gate = self._run.turnstile
+        if gate is not None:
+            self._run.start_beside(self._line_up_in_turn, delivery, due, gate, name="delay")
+            return
+        if not self._is_served:
+            self._is_served = True
+            self._run.start_beside(self._serve, name="delays")
         heappush(self._heap, (due, delivery.number, delivery))
         self._news.set()
 
@@ -62,7 +73,7 @@ class Delays:
             self._coming.remove(delivery.number)
             self._run.active -= 1
 
-    async def serve(self) -> None:
+    async def _serve(self) -> None:
         """Let them stand in line when they are due, for as long as the run lasts.
 
         Cancellation:
@@ -85,24 +96,19 @@ class Delays:
             delivery = heappop(self._heap)[2]
             if delivery.number in self._coming:
                 due.append(delivery)
-        gate = self._run.turnstile
-        if gate is None:
+        if due:
             self._line_up(due)
-            return
-        # Their order is that of the times at which they failed, which are all one where work takes no time.
-        for delivery in due:
-            self._run.start_beside(self._line_up_in_turn, delivery, gate, name="delay")
 
-    async def _line_up_in_turn(self, delivery: Delivery, gate: Turnstile) -> None:
+    async def _line_up_in_turn(self, delivery: Delivery, due: float, gate: Turnstile) -> None:
+        # Where work takes no time, attempts that fail one after the other have delays that end together.
+        await anyio.sleep_until(due)
         name = name_of(delivery)
         await gate.reach(Point("timer", name))
-        gate.note(name, "is due")
         if delivery.number in self._coming:
+            gate.note(name, "is due")
             self._line_up([delivery])
 
     def _line_up(self, due: Sequence[Delivery]) -> None:
-        if not due:
-            return
         for delivery in due:
             self._coming.remove(delivery.number)
             self._ledger.line_up_again(delivery, at_once=False)

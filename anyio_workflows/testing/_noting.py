@@ -1,6 +1,6 @@
 """What an observer is told of an explored run, kept for checks and put into words for reports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -82,7 +82,10 @@ class Noting(Observer):
         batch: Sequence[Event] | None,
         buffer_id: str | None,
     ) -> None:
-        self._note_fact("event_collected", attempt, event, expected, batch, buffer_id)
+        wanted = (
+            dict(expected) if isinstance(expected, Mapping) else tuple(expected)
+        )  # which is the step's own
+        self._note_fact("event_collected", attempt, event, wanted, batch, buffer_id)
         given = "" if batch is None else f", and is given {listed(batch)}"
         self._gate.note(self._name(attempt), f"collects{given}")
 

@@ -25,8 +25,10 @@ class _Item:
     delivery: int
     """Whose it is: that has added it, and does not do so again."""
     added_by: ObservedAttempt
-    names: list[Event]
-    """The objects by which attempts know it: a run that goes on has others."""
+    known_to: ObservedAttempt
+    """The last attempt that has come with it; each may have made an object of its own."""
+    known_as: Event
+    """That object."""
     taken_by: ObservedAttempt | None = None
     is_consumed: bool = False
 
@@ -43,6 +45,13 @@ class CollectionsModel:
         """A run has started: the first one, a child, or the second life of the first."""
         if self._root is None:
             self._root = run
+
+    def run_ended(self, run: ObservedRun) -> None:
+        """A run has ended: a child that is begun anew under its id has nothing of it."""
+        assert self._root is not None, "a run starts before it ends"
+        ended = run.run_id.removeprefix(self._root.run_id)
+        for key in [key for key in self._items if key[0] == ended]:
+            del self._items[key]
 
     def attempt_started(self, attempt: ObservedAttempt) -> None:
         """An attempt is in work."""
@@ -96,14 +105,14 @@ class CollectionsModel:
     @staticmethod
     def _add(items: list[_Item], attempt: ObservedAttempt, event: Event) -> None:
         own = [item for item in items if item.delivery == attempt.delivery]
-        if any(name is event for item in own for name in item.names):
+        if any(item.known_as is event for item in own):
             return
         for item in own:
             # Left from an attempt that was undone, because another one has taken it.
-            if item.added_by is not attempt and len(item.names) == 1 and are_same(item.event, event):
-                item.names.append(event)
+            if item.known_to is not attempt and are_same(item.event, event):
+                item.known_to, item.known_as = attempt, event
                 return
-        items.append(_Item(event, attempt.delivery, attempt, [event]))
+        items.append(_Item(event, attempt.delivery, attempt, attempt, event))
 
 
 def are_same(event: Event | None, other: Event | None) -> bool:
@@ -130,6 +139,8 @@ def what_is_inexact(facts: Sequence[tuple[Any, ...]]) -> str | None:
         match name:
             case "run_started":
                 model.run_started(about[0])
+            case "run_ended":
+                model.run_ended(about[0])
             case "attempt_started":
                 model.attempt_started(about[0])
             case "attempt_ended":

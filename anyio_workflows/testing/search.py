@@ -65,8 +65,9 @@ def explore(
     """Run *workflow* under many schedules, and raise if one breaks the *invariant*.
 
     Hypothesis draws the schedules. Of one that fails, the simplest is looked for: with the fewest deviations from the
-    order of an ordinary run, and the earliest. Time is virtual, threads are not used. What is decided: which delivery begins, which execution commits first, who goes on at each await of a `Context` and at
-    each `checkpoint` of yours; with *crashes*, when the program dies.
+    order of an ordinary run, and the earliest. Time is virtual, threads are not used. What is decided: which delivery
+    begins, which execution commits or fails first, which of several timers counts first, who goes on at each await of a
+    `Context` and at each `checkpoint` of yours; with *crashes*, when the program dies.
 
     Args:
         workflow: Its class, or a function that makes one: a new one for each run. An instance is used by all of them.

@@ -35,7 +35,7 @@ CREW = "anyio_workflows._run.crew"
 RUN = "anyio_workflows._run.run"
 STORE = "anyio_workflows._run.store"
 DELAYS = "anyio_workflows._run.delays"
-TOKENS = "anyio_workflows._run.tokens"
+CONTEXT = "anyio_workflows._run.context"
 
 MUTATIONS: dict[str, Mutation] = {
     "one_worker_too_many": Mutation(
@@ -135,17 +135,17 @@ MUTATIONS: dict[str, Mutation] = {
         (
             Change(
                 DELAYS,
-                "        for delivery in due:\n            self._run.start_beside(",
-                "        for delivery in due[:2]:\n            self._run.start_beside(",
+                '        if delivery.number in self._coming:\n            gate.note(name, "is due")\n',
+                '        if delivery.number % 3:\n            gate.note(name, "is due")\n',
             ),
         )
     ),
     "time_over_taken_for_an_answer": Mutation(
         (
             Change(
-                TOKENS,
-                "        return wait.answer is not None\n\n    def resume",
-                "        return place.bell.is_set()\n\n    def resume",
+                CONTEXT,
+                "        if wait.answer is None:\n            raise TimeoutError(",
+                "        if wait.answer is None and wait.is_over:\n            raise TimeoutError(",
             ),
         )
     ),

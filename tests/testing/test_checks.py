@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import attrs
 import pytest
 import trio
-from explored_workflows import ASKING, GATHERING, RETRIED, SCENARIOS, Done, Scenario
+from explored_workflows import ASKING, GATHERING, SCENARIOS, Done, Scenario
 from hypothesis import given, settings
 
-from anyio_workflows import Context, Event, StartEvent, StopEvent, Workflow, step
+from anyio_workflows import Context, Event, RetryPolicy, StartEvent, StopEvent, Workflow, step
+from anyio_workflows.abc import AttemptEnd, ObservedAttempt, ObservedRun
 from anyio_workflows.testing import (
     STANDARD_CHECKS,
     Check,
@@ -34,6 +35,7 @@ from anyio_workflows.testing import (
     stream_ends_with_the_stop,
     workflows,
 )
+from anyio_workflows.testing.collecting import what_is_inexact
 from anyio_workflows.testing.exploration import Case, run_once
 
 both_backends = pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -73,6 +75,10 @@ def stream_has_lost_one(seen: Exploration) -> None:
     seen.events = seen.events[1:]
 
 
+def stream_is_lost(seen: Exploration) -> None:
+    seen.events = ()
+
+
 def stream_is_reversed(seen: Exploration) -> None:
     seen.events = seen.events[::-1]
 
@@ -100,6 +106,7 @@ def reads_something_else(seen: Exploration) -> None:
         (stream_ends_with_the_stop, stream_goes_on),
         (stream_as_written, stream_has_lost_one),
         (stream_as_written, stream_is_reversed),
+        (stream_as_written, stream_is_lost),
         (stream_as_written, stream_goes_on),
         (no_task_left, leaves_a_task),
         (checkpoint_round_trips, reads_something_else),
@@ -186,13 +193,127 @@ def test_s_col_5_what_a_failed_attempt_has_done_is_expected_to_be_undone(status:
         collections_exact(seen)
 
 
-def test_s_col_5_what_others_have_taken_is_not_expected_to_be_added_again() -> None:
-    """The first attempts have added both, and fail when one of them has taken both."""
-    for schedule in ("", "0.0.1", "0.0.0.1.1", "1.1.1.1", "0.0.0.0.2.1.1"):
-        seen = seen_of(RETRIED, schedule)
-        collections_exact(seen)
-        of_work = [fact for fact in seen.facts if fact[0] == "event_collected" and fact[1].step == "work"]
-        assert any(fact[1].attempt == 2 for fact in of_work)
+class Told:
+    """Facts as an observer is told them, of one step that collects pairs."""
+
+    def __init__(self) -> None:
+        self.run = ObservedRun(run_id="told", workflow="Told", parent_run_id=None)
+        self.facts: list[tuple[Any, ...]] = [("run_started", self.run)]
+
+    def begin(self, delivery: int, attempt: int = 1) -> ObservedAttempt:
+        begun = ObservedAttempt(
+            run=self.run,
+            step="pair",
+            delivery=delivery,
+            attempt=attempt,
+            event=Done(number=delivery),
+            worker=1,
+        )
+        self.facts.append(("attempt_started", begun))
+        return begun
+
+    def end(self, attempt: ObservedAttempt, status: Any) -> None:
+        self.facts.append(("attempt_ended", attempt, AttemptEnd(status=status)))
+
+    def collect(self, attempt: ObservedAttempt, *batch: int) -> None:
+        """It collects, by an event of its own making, and is given *batch*; nothing if that is empty."""
+        given = tuple(Done(number=number) for number in batch) or None
+        own = Done(number=attempt.delivery)
+        self.facts.append(("event_collected", attempt, own, (Done, Done), given, None))
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+@pytest.mark.parametrize("taker", ["completed", "failed"])
+def test_s_col_5_what_another_one_has_taken_is_not_expected_to_be_added_again(
+    failures: int, taker: str
+) -> None:
+    """If that one fails too, it is there again; however often its own delivery is tried again."""
+    told = Told()
+    first, second = told.begin(1), told.begin(2)
+    told.collect(first)
+    told.collect(second, 1, 2)
+    told.end(first, "failed")
+    for attempt in range(2, failures + 1):
+        again = told.begin(1, attempt)
+        told.collect(again)
+        told.end(again, "failed")
+    last = told.begin(1, failures + 1)
+    told.collect(last)
+    told.end(last, "completed")
+    told.end(second, taker)
+    third, fourth = told.begin(3), told.begin(4)
+    if taker == "failed":
+        told.collect(third, 1, 3)
+        told.collect(fourth)
+    else:
+        told.collect(third)
+        told.collect(fourth, 3, 4)
+    assert what_is_inexact(told.facts) is None
+
+
+def test_s_col_5_what_a_step_of_its_own_does_to_what_it_expects_is_its_own_affair() -> None:
+    class Fewer(Workflow):
+        """Wants one less from now on, when one is dropped."""
+
+        wanted: ClassVar[dict[Any, int]] = {}
+
+        @step
+        async def start(self, ctx: Context, ev: StartEvent) -> Done | None:
+            self.wanted[Done] = 3
+            for number in range(3):
+                ctx.send_event(Done(number=number))
+            return None
+
+        @step(num_workers=1)
+        async def gather(self, ctx: Context, ev: Done) -> StopEvent | None:
+            if ev.number == 1:
+                self.wanted[Done] -= 1
+                return None
+            return None if ctx.collect_events(ev, self.wanted) is None else StopEvent()
+
+    explore(Fewer)
+
+
+def test_a_child_that_is_begun_anew_is_another_run() -> None:
+    """Under the id of the one that has failed: the attempt of its parent is made again."""
+
+    class Child(Workflow):
+        attempts: ClassVar[int] = 0
+
+        @step
+        async def start(self, ctx: Context, ev: StartEvent) -> Done | None:
+            ctx.send_event(Done(number=Child.attempts))
+            ctx.send_event(Done(number=Child.attempts))
+            return None
+
+        @step(num_workers=1)
+        async def gather(self, ctx: Context, ev: Done) -> StopEvent | None:
+            both = ctx.collect_events(ev, [Done] * 2)
+            Child.attempts += 1
+            if Child.attempts == 2:
+                raise ConnectionError
+            return None if both is None else StopEvent()
+
+    class Parent(Workflow):
+        @step(retry_policy=RetryPolicy())
+        async def start(self, ctx: Context, ev: StartEvent) -> StopEvent:
+            if ctx.retry_info().retry_number == 0:
+                Child.attempts = 0
+            await ctx.run_child(Child(), namespace="again")
+            return StopEvent()
+
+    explore(Parent)
+
+
+def test_s_str_2_a_stream_that_is_bounded_has_what_it_can_keep() -> None:
+    class Talking(Workflow):
+        @step
+        async def talk(self, ctx: Context, ev: StartEvent) -> StopEvent:
+            for number in range(4):
+                ctx.write_event_to_stream(Done(number=number))
+            return StopEvent()
+
+    explore(Talking, stream_buffer=2)
 
 
 # --- tasks
