@@ -137,7 +137,9 @@ async def test_a_call_keeps_no_thread_waiting(one_thread: ThreadPoolExecutor) ->
 
     with anyio.fail_after(5):
         await Many().run()
-    assert seen == [{"ours_0"}] * 20
+    assert len(seen) == 20
+    # AnyIO's pytest plugin runs Trio as a guest, which waits for input in a thread of its own now and then.
+    assert all(names >= {"ours_0"} and len(names) <= 2 for names in seen), seen
 
 
 async def test_s_work_1_num_workers_bounds_what_an_executor_is_given() -> None:
