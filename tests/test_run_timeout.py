@@ -27,16 +27,16 @@ from anyio_workflows import (
 
 async def test_s_run_5_a_run_that_takes_too_long_is_a_timeout_error_that_names_the_active_steps() -> None:
     flow = Crowd(never)
-    handler = flow.run(timeout=0.02)
+    handler = flow.run(timeout=0.2)
     with anyio.fail_after(5), pytest.raises(TimeoutError) as caught:
         await handler
     error = caught.value
     assert isinstance(error, WorkflowTimeoutError)
     assert isinstance(error, WorkflowError)
-    assert (error.workflow, error.timeout, error.active_steps) == ("Crowd", 0.02, ("begin", "stay"))
-    assert str(error) == "Crowd was not done after 0.02 seconds; active steps: begin, stay"
+    assert (error.workflow, error.timeout, error.active_steps) == ("Crowd", 0.2, ("begin", "stay"))
+    assert str(error) == "Crowd was not done after 0.2 seconds; active steps: begin, stay"
     assert handler.failures == (error,)
-    assert await events_of(handler) == [WorkflowTimedOutEvent(timeout=0.02, active_steps=("begin", "stay"))]
+    assert await events_of(handler) == [WorkflowTimedOutEvent(timeout=0.2, active_steps=("begin", "stay"))]
 
 
 @both_backends
