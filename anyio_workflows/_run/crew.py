@@ -240,9 +240,8 @@ class Crew(Tokens):
             Whether *worker*, which is about to begin at *inbox*, has to look again what it does next.
         """
         if self.turnstile is not None:
-            if (
-                inbox.queued and not worker.is_starting
-            ):  # it is on its way, and nobody is to be sent in its place
+            # It is on its way, and nobody is to be sent in its place.
+            if inbox.queued and not worker.is_starting:
                 worker.is_starting = True
                 inbox.starting += 1
             self.flush()

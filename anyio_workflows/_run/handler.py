@@ -19,9 +19,8 @@ from .run import Run, current_run, waits_for
 from .stream import EventReader, EventStream
 from .worker import Parked
 
-if (
-    TYPE_CHECKING
-):  # loaded by programs that record, or that open task groups; only checkers know defaults before 3.13
+# Loaded by programs that record, or that open task groups; and before 3.13 only type checkers know defaults.
+if TYPE_CHECKING:
     import typing_extensions
     from anyio.abc import TaskStatus
 

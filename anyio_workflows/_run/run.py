@@ -228,9 +228,8 @@ class Run(Traced):
         finally:
             self.worker_ended(host)
             self.is_open = False
-            self.decide(
-                Cancelled("its task group was closed")
-            )  # a fault of the backend's, if nothing is decided
+            # A fault of the backend's, if nothing is decided by now.
+            self.decide(Cancelled("its task group was closed"))
             try:
                 if not self.is_torn_down:
                     try:

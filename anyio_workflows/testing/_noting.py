@@ -82,9 +82,8 @@ class Noting(Observer):
         batch: Sequence[Event] | None,
         buffer_id: str | None,
     ) -> None:
-        wanted = (
-            dict(expected) if isinstance(expected, Mapping) else tuple(expected)
-        )  # which is the step's own
+        # What the step has given is its own, and may change.
+        wanted = dict(expected) if isinstance(expected, Mapping) else tuple(expected)
         self._note_fact("event_collected", attempt, event, wanted, batch, buffer_id)
         given = "" if batch is None else f", and is given {listed(batch)}"
         self._gate.note(self._name(attempt), f"collects{given}")
